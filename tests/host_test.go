@@ -1,0 +1,188 @@
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// host is one machine of a scenario: namespaces held by a sleeping process, and a daemon in them.
+type host struct {
+	bin, dir string
+	instance string
+	holder   *exec.Cmd
+	ccd      *exec.Cmd
+	log      *os.File
+	before   string
+}
+
+// newHost makes the namespaces. The mount namespace gets a private /cc and private state and run
+// directories below dir; the network namespace has lo and nothing else.
+func newHost(bin, dir string) (*host, error) {
+	h := &host{bin: bin, dir: dir, instance: fmt.Sprintf("t%06x", crc32.ChecksumIEEE([]byte(dir))&0xffffff)}
+	setup := `set -e
+mount --make-rprivate /
+mkdir -p /cc "$1/state" "$1/run"
+mount -t tmpfs -o mode=755 hostcc /cc
+ip link set lo up
+echo ready
+exec sleep infinity`
+	h.holder = exec.Command("sh", "-c", setup, "sh", dir)
+	h.holder.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	out, err := h.holder.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	h.holder.Stderr = os.Stderr
+	if err := h.holder.Start(); err != nil {
+		return nil, err
+	}
+	ready := make([]byte, 6)
+	if _, err := out.Read(ready); err != nil {
+		return nil, fmt.Errorf("the scenario's namespaces were not made: %w", err)
+	}
+	h.log, err = os.Create(filepath.Join(dir, "ccd.log"))
+	h.before = h.kernel()
+	return h, err
+}
+
+// enter is nsenter's command line for a program on this host.
+func (h *host) enter(argv ...string) []string {
+	return append([]string{"-t", fmt.Sprint(h.holder.Process.Pid), "-m", "-n", "--wd=" + h.dir}, argv...)
+}
+
+// start runs ccd and waits until /cc answers.
+func (h *host) start(args []string) error {
+	argv := append([]string{filepath.Join(h.bin, "ccd"),
+		"--mount", "/cc", "--state", h.dir + "/state", "--run", h.dir + "/run", "--instance", h.instance}, args...)
+	h.ccd = exec.Command("nsenter", h.enter(argv...)...)
+	h.ccd.Stdout, h.ccd.Stderr = h.log, h.log
+	h.ccd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := h.ccd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func(c *exec.Cmd) { ended <- c.Wait() }(h.ccd)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		if h.output("cat", "/cc/version") != "" {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("ccd ended: %v\n%s", err, h.logTail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("ccd does not answer at /cc\n%s", h.logTail())
+}
+
+// kill ends the daemon as a power cut would: nsenter execs ccd, so the pid is ccd's own.
+func (h *host) kill() error {
+	if h.ccd == nil {
+		return nil
+	}
+	pid := h.ccd.Process.Pid
+	h.ccd = nil
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for range 500 {
+		if syscall.Kill(pid, 0) != nil {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("ccd (pid %d) survived SIGKILL", pid)
+}
+
+// close shuts the cloud down through its own tree, checks that the kernel is as before, and ends the host.
+func (h *host) close(t *testing.T) {
+	defer func() {
+		_ = h.holder.Process.Kill()
+		_ = h.holder.Wait()
+		_ = h.log.Close()
+	}()
+	if h.ccd == nil {
+		if err := h.start(nil); err != nil {
+			t.Errorf("the last start, to clean up: %v", err)
+			return
+		}
+	}
+	pid := h.ccd.Process.Pid
+	h.output("sh", "-c", "echo shutdown > /cc/ctl")
+	for range 1000 {
+		if syscall.Kill(pid, 0) != nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	var after string
+	for range 100 { // namespaces die in the background
+		if after = h.kernel(); after == h.before {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if after != h.before {
+		t.Errorf("the host is not as it was.\nbefore:\n%s\nafter:\n%s\n%s", h.before, after, h.logTail())
+	}
+	if t.Failed() && *keep {
+		kept, _ := os.CreateTemp("", "ccd-*.log")
+		text, _ := os.ReadFile(h.log.Name())
+		_, _ = kept.Write(text)
+		t.Logf("ccd's log is kept in %s", kept.Name())
+	}
+}
+
+// kernel shows everything that a cloud makes in the kernel, as text.
+func (h *host) kernel() string {
+	var b strings.Builder
+	section := func(name, text string) { fmt.Fprintf(&b, "## %s\n%s\n", name, strings.TrimSpace(text)) }
+	section("links", h.output("sh", "-c", "ls /proc/self/net/dev_snmp6 2>/dev/null; ip -o link | sed 's/^[0-9]*: //; s/ .*//'"))
+	section("nft", h.output("nft", "list", "ruleset"))
+	section("mounts", h.output("sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | sort"))
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/cc-" + h.instance + "*")
+	unified, _ := filepath.Glob("/sys/fs/cgroup/cc-" + h.instance + "*")
+	section("cgroups", strings.Join(append(groups, unified...), "\n"))
+	section("processes", strings.Join(h.processes(), "\n"))
+	return b.String()
+}
+
+// processes lists what runs with this host's run directory or instance on its command line.
+func (h *host) processes() []string {
+	var found []string
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		text, _ := os.ReadFile(name)
+		line := string(bytes.ReplaceAll(bytes.TrimRight(text, "\x00"), []byte{0}, []byte{' '}))
+		if strings.Contains(line, h.instance) && strings.Contains(line, "cc") && !strings.HasPrefix(line, "sh -c") {
+			found = append(found, line)
+		}
+	}
+	sort.Strings(found)
+	return found
+}
+
+func (h *host) output(argv ...string) string {
+	out, _ := exec.Command("nsenter", h.enter(argv...)...).Output()
+	return string(out)
+}
+
+func (h *host) logTail() string {
+	text, _ := os.ReadFile(h.log.Name())
+	if n := len(text) - 4000; n > 0 {
+		text = text[n:]
+	}
+	return "ccd's log:\n" + string(text)
+}
