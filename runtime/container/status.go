@@ -1,0 +1,34 @@
+package container
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Status is what is: a snapshot that shares nothing with the container.
+type Status struct {
+	State    State     `json:"state"`
+	Since    time.Time `json:"since"`            // of the state
+	Reason   string    `json:"reason,omitempty"` // why it failed, restarts or was stopped
+	Wanted   bool      `json:"wanted,omitempty"` // a user started it and did not stop it since
+	Restarts int       `json:"restarts,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	Exit     *Exit     `json:"exit,omitempty"` // of the last run, if one ended
+
+	PID    int          `json:"pid,omitempty"` // on the host; 0 when nothing runs
+	Digest string       `json:"digest,omitempty"`
+	IP     netip.Prefix `json:"ip,omitzero"`
+	MAC    string       `json:"mac,omitempty"`
+	VPC    string       `json:"vpc,omitempty"`
+
+	Warm  bool     `json:"-"`               // armed: the next start is one message
+	Notes []string `json:"notes,omitempty"` // what a setting cannot do on this host, in sentences
+}
+
+// Exit is how a run ended.
+type Exit struct {
+	Code   int       `json:"code"`             // exit code, or 128 + the signal's number; -1 when nobody saw it
+	Signal string    `json:"signal,omitempty"` // SIGKILL ...; empty for an exit
+	OOM    bool      `json:"oom,omitempty"`
+	Time   time.Time `json:"time"`
+}

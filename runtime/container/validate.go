@@ -1,0 +1,205 @@
+package container
+
+import (
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/containercloud/cc/fault"
+)
+
+// limits of what a spec may hold: together they keep a record below a few hundred kilobytes.
+const (
+	maxWords     = 4096
+	maxWordBytes = 128 << 10 // the kernel's MAX_ARG_STRLEN
+	maxMounts    = 64
+	minMemory    = 1 << 20
+)
+
+// Validate checks the whole spec of a container whose owner on the host is uid. Its fault names the setting.
+func (s *Spec) Validate(uid uint32) error {
+	for _, c := range []struct {
+		setting string
+		check   func() error
+	}{
+		{"image", s.checkImage},
+		{"args", func() error { return checkWords(s.Args) }},
+		{"env", s.checkEnv},
+		{"dir", s.checkDir},
+		{"user", s.checkUser},
+		{"hostname", s.checkHostname},
+		{"vpc", s.checkVPC},
+		{"memory", func() error { return within(s.Memory, minMemory, Max, "bytes") }},
+		{"cpu", func() error { return within(int64(s.CPU), 2, 262144, "shares") }},
+		{"cpu.max", func() error { return within(int64(s.CPUMax), 10, Max, "thousandths of a core") }},
+		{"pids", func() error { return within(s.Pids, 1, Max, "tasks") }},
+		{"disk", func() error { return within(s.Disk, 1<<20, Max, "bytes") }},
+		{"mounts", func() error { return s.checkMounts(uid) }},
+		{"stop.signal", s.checkStopSignal},
+		{"stop.timeout", func() error { return within(int64(s.StopTimeout), 0, Max, "nanoseconds") }},
+		{"ttl", func() error { return within(int64(s.TTL), 0, Max, "nanoseconds") }},
+		{"capability", func() error { _, err := Capabilities(s.Capability); return err }},
+		{"seccomp", func() error {
+			return oneOf(s.Seccomp, uid, SeccompUnconfined, SeccompDefault, SeccompUnconfined)
+		}},
+		{"userns", func() error { return oneOf(s.UserNS, uid, UserNSHost, UserNSOn, UserNSHost) }},
+		{"log/policy", func() error { return oneOf(s.LogPolicy, 0, "", LogDrop, LogBlock, LogDirect) }},
+		{"log/max", func() error { return within(s.LogMax, 64<<10, Max, "bytes") }},
+	} {
+		if err := c.check(); err != nil {
+			return fault.Wrap(err, "cannot set %s", c.setting)
+		}
+	}
+	return nil
+}
+
+func within(n, low, high int64, unit string) error {
+	if n < low || n > high {
+		return fault.New(fault.Range, "%d %s is less than the least, %d", n, unit, low)
+	}
+	return nil
+}
+
+// oneOf accepts the words; the privileged one only where the owner is the host's.
+func oneOf(word string, uid uint32, privileged string, words ...string) error {
+	for _, w := range words {
+		if w != word {
+			continue
+		}
+		if w == privileged && uid != 0 {
+			return fault.New(fault.Denied, "%s is for containers of the host's owner only", w)
+		}
+		return nil
+	}
+	return fault.New(fault.Invalid, "%q is none of %s", word, strings.Join(words, ", "))
+}
+
+func (s *Spec) checkImage() error {
+	if s.Image == "" {
+		return fault.New(fault.Invalid, "no image named").WithHint("a name as `cc image list` shows, builtin or host")
+	}
+	if len(s.Image) > 512 || strings.ContainsFunc(s.Image, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }) {
+		return fault.New(fault.Invalid, "%q is no image reference", s.Image)
+	}
+	return nil
+}
+
+func checkWords(list []string) error {
+	if len(list) > maxWords {
+		return fault.New(fault.Range, "%d words are more than %d", len(list), maxWords)
+	}
+	for _, w := range list {
+		if len(w) >= maxWordBytes {
+			return fault.New(fault.Range, "a word of %d bytes is longer than the kernel's %d", len(w), maxWordBytes)
+		}
+		if strings.ContainsRune(w, 0) {
+			return fault.New(fault.Invalid, "a word holds a zero byte")
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkEnv() error {
+	if err := checkWords(s.Env); err != nil {
+		return err
+	}
+	for _, e := range s.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			return fault.New(fault.Invalid, "%q has no name and value", e).WithHint("NAME=VALUE; nothing is taken from the caller's environment")
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkDir() error {
+	if s.Dir == "" {
+		return nil
+	}
+	if !path.IsAbs(s.Dir) || len(s.Dir) > 4095 || strings.ContainsAny(s.Dir, "\x00\n") {
+		return fault.New(fault.Invalid, "%q is no absolute path", s.Dir)
+	}
+	return nil
+}
+
+// checkUser looks at the form only; the names are looked up in the image at start.
+func (s *Spec) checkUser() error {
+	return checkUserForm(s.User)
+}
+
+func checkUserForm(user string) error {
+	if user == "" {
+		return nil
+	}
+	u, g, both := strings.Cut(user, ":")
+	for _, part := range []string{u, g} {
+		if part == "" && (both || part == u) {
+			return fault.New(fault.Invalid, "%q is no user", user).WithHint("NAME or UID, with :GROUP or :GID behind")
+		}
+		if part == "" {
+			continue
+		}
+		if strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r == ':' || r == '/' || r == 0x7f }) || len(part) > 256 {
+			return fault.New(fault.Invalid, "%q is no user", user)
+		}
+		if part[0] == '-' || allDigits(part) && (len(part) > 10 || atoi(part) > 1<<31-2) {
+			return fault.New(fault.Range, "%s is no id from 0 to 2147483646", part)
+		}
+	}
+	return nil
+}
+
+func allDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+
+// atoi reads at most ten digits.
+func atoi(s string) (n int64) {
+	for _, c := range s {
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+func (s *Spec) checkHostname() error {
+	if len(s.Hostname) > 64 || strings.ContainsFunc(s.Hostname, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
+	}) {
+		return fault.New(fault.Invalid, "%q is no host name", s.Hostname)
+	}
+	return nil
+}
+
+func (s *Spec) checkVPC() error {
+	if len(s.VPC) > 63 || strings.ContainsFunc(s.VPC, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
+	}) {
+		return fault.New(fault.Invalid, "%q is no vpc's name", s.VPC)
+	}
+	return nil
+}
+
+func (s *Spec) checkMounts(uid uint32) error {
+	if len(s.Mounts) > maxMounts {
+		return fault.New(fault.Range, "%d mounts are more than %d", len(s.Mounts), maxMounts)
+	}
+	seen := map[string]bool{}
+	for _, m := range s.Mounts {
+		if err := m.check(); err != nil {
+			return err
+		}
+		if seen[m.Target] {
+			return fault.New(fault.Invalid, "two mounts on %s", path.Clean(m.Target))
+		}
+		seen[m.Target] = true
+		if kind, _ := m.split(); kind == "bind" && uid != 0 {
+			return fault.New(fault.Denied, "mount %s: bind mounts are for containers of the host's owner only", m.Target)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkStopSignal() error {
+	if s.StopSignal == "" {
+		return nil
+	}
+	_, err := ParseSignal(s.StopSignal)
+	return err
+}
