@@ -37,8 +37,9 @@ const (
 type Caller struct {
 	UID, GID uint32
 	Groups   func() []uint32 // supplementary groups, asked for only when needed; may be nil
-	PID      uint32          // 0 where the door has no processes
+	PID      uint32          // process or thread; 0 where the door has no processes
 	Door     string          // "fuse", "9p", "nfs", "http", "cc" (in process)
+	Session  string          // who of many with one UID, where there is no PID: a connection, a token
 }
 
 // Root reports whether the caller owns the host.
@@ -72,11 +73,14 @@ type File struct {
 	// lookup and getattr, and hands the same bytes to the open that follows.
 	Read func(*Request) ([]byte, error)
 	// Write sets the whole value. For Scalar text is one line without its newline and surrounding blanks;
-	// for List and Table the lines (comments and blank lines kept out unless KeepText); for Document the whole text.
+	// for List and Table the lines, each ending in a newline (comments and blank lines kept out unless KeepText;
+	// words.Lines cuts them); for Document the whole text. CRLF is LF by then, and the text is UTF-8 without NUL.
+	// An error that does not begin with "cannot" gets "cannot set FILE of OBJECT: " in front.
 	Write func(r *Request, text string) error
 	// Append adds lines to a List or Table (>>). Without it the engine reads, appends and writes.
 	Append func(r *Request, text string) error
-	// Reset brings back the default (unlink). Without it the engine calls Write with the default.
+	// Reset brings back the default (unlink, and `default` written to a Scalar). Without it the engine calls
+	// Write with the row's default.
 	Reset func(*Request) error
 	// KeepText gives Write the text as it was written: comments, blank lines, order.
 	KeepText bool
@@ -112,7 +116,8 @@ type Dir struct {
 	Host    func(*Request) (HostDir, error)             // a real directory passed through (`root/`)
 }
 
-// Object is what a collection holds. Its methods return at once and are safe for concurrent use.
+// Object is what a collection holds. Its methods return at once and are safe for concurrent use. An object that
+// also has Identity() (object.ID, string), its id and name, is listed without a copy of its Meta.
 type Object interface {
 	Meta() object.Meta
 	// SetMeta changes owner, modes or labels durably; it counts as a configuration change.
@@ -130,7 +135,10 @@ type Collection struct {
 	Make   func(r *Request, name string) (Object, error) // nil: mkdir is EPERM
 	Remove func(*Request, Object) error                  // rmdir
 	// Busy says why rm -r must not even begin, or nil; asked before any unlink below the object.
-	Busy   func(*Request, Object) error
+	Busy func(*Request, Object) error
+	// Defined reports whether the object was made but not committed yet: then its state files take and drop
+	// what a copier writes (TREE.md, rule 16). Without it that holds for 30 s after mkdir.
+	Defined func(*Request, Object) bool
 	Rename func(r *Request, o Object, name string) error // nil: EPERM
 }
 
@@ -148,6 +156,8 @@ type Entry struct {
 }
 
 // HostDir is a directory of the host served as it is, through os.Root so that no link leads out of it.
+// The engine asks for it at every request and does not close it: its maker keeps one Root and closes it when
+// the directory goes.
 type HostDir struct {
 	Root *os.Root
 	// UIDBase is what the host's ids are above the container's; files show and take container ids.
