@@ -22,6 +22,7 @@ type Setting struct {
 var Settings = []Setting{
 	{"image", AtStart, "Image"},
 	{"args", AtStart, "Args"},
+	{"entrypoint", AtStart, "Entry"},
 	{"env", AtStart, "Env"},
 	{"dir", AtStart, "Dir"},
 	{"user", AtStart, "User"},
@@ -44,6 +45,7 @@ var Settings = []Setting{
 	{"userns", AtStart, "UserNS"},
 	{"init", AtStart, "Init"},
 	{"tty", AtStart, "TTY"},
+	{"stdin.open", AtStart, "Stdin"},
 	{"log/policy", Live, "LogPolicy"},
 	{"log/max", Live, "LogMax"},
 }

@@ -71,16 +71,16 @@ func (s State) Active() bool { return s.Alive() || s == Creating || s == Restart
 
 // verbs says in which states a verb of ctl is accepted.
 var verbs = map[string]func(State) bool{
-	"start":       func(s State) bool { return s == Defined || s.Ended() || s == Restarting },
-	"stop":        func(s State) bool { return true }, // of something that does not run: done already
-	"kill":        func(s State) bool { return s.Alive() || s == Restarting },
-	"restart":     func(s State) bool { return s != Creating },
-	"pause":       func(s State) bool { return s == Running },
-	"resume":      func(s State) bool { return s == Paused },
-	"signal":      func(s State) bool { return s.Alive() },
-	"resize":      func(s State) bool { return s.Alive() },
-	"close-stdin": func(s State) bool { return s.Alive() },
-	"delete":      func(s State) bool { return true },
+	"start":   func(s State) bool { return s == Defined || s.Ended() || s == Restarting },
+	"stop":    func(s State) bool { return true }, // of something that does not run: done already
+	"kill":    func(s State) bool { return s.Alive() || s == Restarting },
+	"restart": func(s State) bool { return s != Creating },
+	"pause":   func(s State) bool { return s == Running },
+	"resume":  func(s State) bool { return s == Paused },
+	"signal":  func(s State) bool { return s.Alive() },
+	"resize":  func(s State) bool { return s.Alive() },
+	"eof":     func(s State) bool { return s.Alive() },
+	"delete":  func(s State) bool { return true },
 }
 
 // Legal reports whether the ctl verb is accepted in state s.
@@ -90,7 +90,7 @@ func (s State) Legal(verb string) bool {
 }
 
 // Verbs are the words of a container's ctl file in the order of the manual.
-var Verbs = []string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "resize", "close-stdin", "delete"}
+var Verbs = []string{"start", "stop", "kill", "restart", "pause", "resume", "signal", "resize", "eof", "delete"}
 
 // change is one transition, as it goes to watchers, the journal and the log.
 type change struct {

@@ -24,6 +24,7 @@ func (s *Spec) Validate(uid uint32) error {
 	}{
 		{"image", s.checkImage},
 		{"args", func() error { return checkWords(s.Args) }},
+		{"entrypoint", func() error { return checkWords(s.Entry) }},
 		{"env", s.checkEnv},
 		{"dir", s.checkDir},
 		{"user", s.checkUser},

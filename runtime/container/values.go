@@ -124,7 +124,10 @@ func (t Terminal) String() string {
 func (t Terminal) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
-func (t *Terminal) UnmarshalText(b []byte) (err error) { *t, err = ParseTerminal(string(b)); return err }
+func (t *Terminal) UnmarshalText(b []byte) (err error) {
+	*t, err = ParseTerminal(string(b))
+	return err
+}
 
 // Mount is one line of the mounts setting: `TARGET SOURCE [ro]`. Source is `tmpfs:SIZE`, `bind:/HOST/PATH`
 // (host owner only) or `volume:NAME`.
