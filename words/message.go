@@ -18,8 +18,8 @@ type Message struct {
 // Opt is one key=value.
 type Opt struct{ Key, Value string }
 
-// Parse reads one line. An empty line or a comment is a Message without a verb. A word with a quote before
-// its = is an argument, not an option.
+// Parse reads one line. An empty line or a comment is a Message without a verb. Every word that reads key=value is
+// an option, quoted or not; a quoted '--' is an argument.
 func Parse(line string) (Message, error) {
 	ws, err := scan(line)
 	if err != nil || len(ws) == 0 {
@@ -51,7 +51,7 @@ func isDashes(w word) bool { return w.text == "--" && w.bare == 2 }
 // option reads key=value. A key is a letter followed by letters, digits, '.', '-', '_' and '/'.
 func option(w word) (Opt, bool) {
 	key, value, ok := strings.Cut(w.text, "=")
-	if !ok || len(key) >= w.bare || !isKey(key) {
+	if !ok || !isKey(key) {
 		return Opt{}, false
 	}
 	return Opt{key, value}, true
@@ -95,41 +95,18 @@ func (m *Message) Take(key string) (value string, ok bool) {
 
 // String is the line that Parse reads as m.
 func (m Message) String() string {
-	var b strings.Builder
-	b.WriteString(quoteVerb(m.Verb))
+	ws := []string{Quote(m.Verb)}
 	for _, a := range m.Args {
-		b.WriteByte(' ')
-		b.WriteString(quoteArg(a))
+		ws = append(ws, Quote(a))
 	}
 	for _, o := range m.Opts {
-		b.WriteString(" " + o.Key + "=")
-		if o.Value != "" {
-			b.WriteString(quoteValue(o.Value))
-		}
+		ws = append(ws, Quote(o.Key+"="+o.Value))
 	}
 	if m.HasCmd {
-		b.WriteString(" --")
+		ws = append(ws, "--")
 		for _, c := range m.Cmd {
-			b.WriteString(" " + Quote(c))
+			ws = append(ws, Quote(c))
 		}
 	}
-	return b.String()
-}
-
-// quoteArg also quotes what would read as an option.
-func quoteArg(s string) string {
-	if key, _, ok := strings.Cut(s, "="); ok && isKey(key) {
-		return quote(s)
-	}
-	return Quote(s)
-}
-
-func quoteVerb(s string) string { return quoteArg(s) }
-
-// quoteValue quotes what stands after key=, where # and -- mean nothing.
-func quoteValue(s string) string {
-	if strings.ContainsAny(s, " \t\n'") {
-		return quote(s)
-	}
-	return s
+	return strings.Join(ws, " ")
 }

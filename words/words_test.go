@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 			Opts: []Opt{{"name", "web"}, {"env", "A=b"}, {"env", "C=d e"}, {"vpc", ""}},
 			Cmd:  []string{"sh", "-c", "a=b; c", "x=y", "--"}, HasCmd: true,
 		}},
-		{"run 'a=b' '--' c", Message{Verb: "run", Args: []string{"a=b", "--", "c"}}},
+		{"run 'a=b c' '--' c", Message{Verb: "run", Args: []string{"--", "c"}, Opts: []Opt{{"a", "b c"}}}},
 		{"x =y 1=2 --flag=1", Message{Verb: "x", Args: []string{"=y", "1=2", "--flag=1"}}},
 		{"x stop.timeout=5s --", Message{Verb: "x", Opts: []Opt{{"stop.timeout", "5s"}}, HasCmd: true}},
 	} {
