@@ -48,7 +48,9 @@ func (t *Tree) Symlink(ctx context.Context, c Caller, parent Ino, name, target s
 func (t *Tree) Readlink(ctx context.Context, c Caller, ino Ino) (string, error) { return "", errEarly }
 
 // Readdir lists a directory without . and .., settings before what cannot be written.
-func (t *Tree) Readdir(ctx context.Context, c Caller, ino Ino) ([]Dirent, error) { return nil, errEarly }
+func (t *Tree) Readdir(ctx context.Context, c Caller, ino Ino) ([]Dirent, error) {
+	return nil, errEarly
+}
 
 // Access checks R_OK|W_OK|X_OK bits.
 func (t *Tree) Access(ctx context.Context, c Caller, ino Ino, mask uint32) error { return errEarly }

@@ -139,7 +139,7 @@ type Collection struct {
 	// Defined reports whether the object was made but not committed yet: then its state files take and drop
 	// what a copier writes (TREE.md, rule 16). Without it that holds for 30 s after mkdir.
 	Defined func(*Request, Object) bool
-	Rename func(r *Request, o Object, name string) error // nil: EPERM
+	Rename  func(r *Request, o Object, name string) error // nil: EPERM
 }
 
 // EntrySource lists names that are neither rows nor objects.
