@@ -1,0 +1,236 @@
+package ccfs
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/containercloud/cc/ccfs/tree"
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
+	"github.com/containercloud/cc/runtime/container"
+	"github.com/containercloud/cc/words"
+)
+
+// execSession is one conversation of a container's exec directory as an object of the tree. It lives while a
+// file of it is open.
+type execSession struct {
+	*container.Session
+	meta     object.Meta
+	failures object.Failures
+}
+
+func (s *execSession) Meta() object.Meta          { return s.meta }
+func (s *execSession) Failures() *object.Failures { return &s.failures }
+func (s *execSession) SetMeta(context.Context, func(*object.Meta) error) error {
+	return fault.New(fault.Fixed, "an exec session belongs to whoever opened it")
+}
+
+// execDir is a container's exec directory.
+func (c *Cloud) execDir() *tree.Dir {
+	return &tree.Dir{
+		Name: "exec", Hidden: true, Mode: 0770,
+		Doc: "Commands in the running container. Open new, read the number N, write `run -- COMMAND`; N/stdout, N/stderr, N/stdin are its streams, N/wait its end.",
+		Files: []tree.File{{
+			Name: "new", Kind: tree.Clone, Mode: 0660,
+			Doc:   "Opening it makes session N; the descriptor is N's ctl, reading it gives N. The session ends, and its command with it, when its last file is closed.",
+			Clone: newSession,
+		}},
+		Objects: &tree.Collection{
+			Noun:   "exec",
+			Layout: sessionLayout(),
+			List: func(r *tree.Request) ([]tree.Object, error) {
+				var list []tree.Object
+				for _, s := range the(r).Sessions() {
+					list = append(list, asSession(r, s))
+				}
+				return list, nil
+			},
+			Find: func(r *tree.Request, name string) (tree.Object, error) {
+				s, err := the(r).Session(name)
+				if err != nil {
+					return nil, err
+				}
+				return asSession(r, s), nil
+			},
+			Remove:  func(_ *tree.Request, o tree.Object) error { return o.(*execSession).Close() },
+			Abandon: func(_ *tree.Request, o tree.Object) { _ = o.(*execSession).Close() },
+		},
+	}
+}
+
+func newSession(r *tree.Request) (tree.Object, error) {
+	s, err := the(r).Exec()
+	if err != nil {
+		return nil, err
+	}
+	o := asSession(r, s)
+	s.SetTag(o)
+	o.meta.UID, o.meta.GID = r.Caller.UID, r.Caller.GID
+	return o, nil
+}
+
+// asSession finds the tree's object for a session: the one made with it, so that owner and failures are kept.
+func asSession(r *tree.Request, s *container.Session) *execSession {
+	if o, ok := s.Tag().(*execSession); ok {
+		return o
+	}
+	m := the(r).Meta()
+	return &execSession{Session: s, meta: object.Meta{
+		ID: m.ID + object.ID("/exec/"+s.Name()), Name: s.Name(), Created: time.Now().UTC(), Version: 1, UID: m.UID, GID: m.GID,
+	}}
+}
+
+func session(r *tree.Request) *execSession { return r.Object.(*execSession) }
+
+func sessionLayout() *tree.Dir {
+	stream := func(name string, mode uint32, doc string, open func(*execSession) (container.Stream, error)) tree.File {
+		return tree.File{
+			Name: name, Kind: tree.Stream, Mode: mode, Doc: doc,
+			Stream: func(r *tree.Request) (tree.Conn, error) { return open(session(r)) },
+		}
+	}
+	return &tree.Dir{
+		Doc: "One exec session.",
+		Files: []tree.File{
+			{Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs of the session.", Verbs: sessionVerbs()},
+			stream("stdin", 0220, "What the command reads; closing the last writer ends it.",
+				func(s *execSession) (container.Stream, error) { return s.Stdin() }),
+			stream("stdout", 0440, "What the command prints, until its end.",
+				func(s *execSession) (container.Stream, error) { return s.Stdout() }),
+			stream("stderr", 0440, "What the command prints to standard error.",
+				func(s *execSession) (container.Stream, error) { return s.Stderr() }),
+			{
+				Name: "status", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "state new|running|exited, then KEY VALUE",
+				Doc:  "What the session is doing.",
+				Read: sessionStatus,
+			}, {
+				Name: "wait", Kind: tree.Stream, Mode: 0444, Syntax: "CODE SIGNAL OOM TIME RESTARTS",
+				Doc: "Blocks until the command ended and gives the line that a container's exit file has.",
+				Stream: func(r *tree.Request) (tree.Conn, error) {
+					s := session(r)
+					return &answer{ask: func(ctx context.Context) (string, error) {
+						e, err := s.Wait(ctx)
+						return exitLine(&e, 0), err
+					}}, nil
+				},
+			},
+		},
+	}
+}
+
+func sessionStatus(r *tree.Request) ([]byte, error) {
+	s := session(r).Status()
+	list := []words.Opt{{Key: "state", Value: s.State}}
+	if s.PID != 0 {
+		list = append(list, words.Opt{Key: "pid", Value: words.FormatSize(int64(s.PID))})
+	}
+	if s.Exit != nil {
+		list = append(list, words.Opt{Key: "exit", Value: words.FormatSize(int64(s.Exit.Code))})
+	}
+	return pairs(list), nil
+}
+
+func sessionVerbs() []tree.Verb {
+	return []tree.Verb{
+		{
+			Name: "run", Args: "[user=USER] [dir=PATH] [env=K=V]... [tty=COLSxROWS] [stdin=on|off] -- COMMAND [ARG]...",
+			Doc: "Start the command.", Run: sessionRun,
+		}, {
+			Name: "resize", Args: "COLSxROWS", Doc: "Tell the terminal its size.",
+			Run: func(r *tree.Request, m words.Message) error {
+				size, err := terminalSize(m)
+				if err != nil {
+					return err
+				}
+				return session(r).Resize(size.Cols, size.Rows)
+			},
+		}, {
+			Name: "signal", Args: "SIGNAL", Doc: "Send the command a signal.",
+			Run: func(r *tree.Request, m words.Message) error {
+				if len(m.Args) != 1 {
+					return fault.New(fault.Invalid, "cannot signal: no signal given").WithHint("signal INT")
+				}
+				sig, err := container.ParseSignal(m.Args[0])
+				if err != nil {
+					return err
+				}
+				return session(r).Signal(sig)
+			},
+		}, {
+			Name: "eof", Doc: "End the command's standard input.",
+			Run: func(r *tree.Request, m words.Message) error { return session(r).CloseStdin() },
+		},
+	}
+}
+
+func sessionRun(r *tree.Request, m words.Message) error {
+	if err := noMore(words.Message{Verb: m.Verb, Args: m.Args, Opts: m.Opts}, 0, "user", "dir", "env", "tty", "stdin"); err != nil {
+		return err
+	}
+	if len(m.Cmd) == 0 {
+		return fault.New(fault.Invalid, "cannot exec: no command given").WithHint("run -- ls -l /")
+	}
+	e := container.ExecSpec{Args: m.Cmd}
+	stdin := true
+	for _, o := range m.Opts {
+		var err error
+		switch o.Key {
+		case "user":
+			e.User = o.Value
+		case "dir":
+			e.Dir = o.Value
+		case "env":
+			e.Env = append(e.Env, o.Value)
+		case "tty":
+			e.TTY, err = container.ParseTerminal(o.Value)
+		case "stdin":
+			stdin, err = words.Switch(o.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s := session(r)
+	if err := s.Run(r, e); err != nil {
+		return err
+	}
+	if !stdin {
+		return s.CloseStdin()
+	}
+	return nil
+}
+
+// answer is a stream of one line that is known later.
+type answer struct {
+	ask  func(context.Context) (string, error)
+	rest string
+	done bool
+}
+
+func (a *answer) Read(ctx context.Context, p []byte, nonblock bool) (int, error) {
+	if !a.done {
+		if nonblock {
+			gone, cancel := context.WithCancel(ctx)
+			cancel()
+			ctx = gone
+		}
+		text, err := a.ask(ctx)
+		if err != nil {
+			if nonblock && fault.Is(err, fault.Interrupted) {
+				return 0, fault.New(fault.NoData, "it has not ended yet")
+			}
+			return 0, err
+		}
+		a.done, a.rest = true, text
+	}
+	if a.rest == "" {
+		return 0, io.EOF
+	}
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
+	return n, nil
+}
+
+func (a *answer) Write(context.Context, []byte) (int, error) { return 0, errReadOnly }
+func (a *answer) Close() error                               { return nil }

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/ccfs"
+	"github.com/containercloud/cc/ccfs/fusefs"
+	"github.com/containercloud/cc/ccfs/tree"
+	"github.com/containercloud/cc/event"
+	"github.com/containercloud/cc/net/vpc"
+	"github.com/containercloud/cc/runtime/boot"
+	"github.com/containercloud/cc/runtime/cgroup"
+	"github.com/containercloud/cc/runtime/container"
+	"github.com/containercloud/cc/runtime/image"
+	"github.com/containercloud/cc/runtime/keeper"
+	"github.com/containercloud/cc/store"
+)
+
+// daemon is everything ccd has open, in the order it is opened. Closing goes backwards.
+type daemon struct {
+	conf   config
+	log    *slog.Logger
+	level  *slog.LevelVar
+	ring   *logRing
+	events event.Log
+
+	lock       *os.File
+	store      store.Store
+	images     *image.Store
+	keeper     *keeper.Client
+	cgroups    *cgroup.Root
+	networks   *vpc.Manager
+	containers *container.Manager
+	tree       *tree.Tree
+	mount      *fusefs.Server
+
+	once     sync.Once
+	shutdown chan struct{} // closed by `echo shutdown > /cc/ctl`
+}
+
+func newDaemon(conf config) *daemon {
+	d := &daemon{conf: conf, level: new(slog.LevelVar), shutdown: make(chan struct{})}
+	d.ring = &logRing{out: os.Stderr, max: 64 << 10}
+	d.log = slog.New(slog.NewTextHandler(d.ring, &slog.HandlerOptions{Level: d.level}))
+	return d
+}
+
+// cloud is what the tables get.
+func (d *daemon) cloud() *ccfs.Cloud {
+	host, _ := os.Hostname()
+	return &ccfs.Cloud{
+		Version: version, Host: host,
+		Containers: d.containers, Networks: d.networks, Images: d.images, Events: &d.events,
+		Level: d.level, LogFile: d.ring.tail, Features: d.features,
+		Shutdown: func() { d.once.Do(func() { close(d.shutdown) }) },
+	}
+}
+
+// Open starts everything; when it returns the tree answers. After an error Close must still be called.
+func (d *daemon) Open(ctx context.Context) error {
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"state directory", d.openState},
+		{"store", d.openStore},
+		{"images", d.openImages},
+		{"keeper", d.openKeeper},
+		{"networks", d.openNetworks},
+		{"containers", d.openContainers},
+		{"tree", d.openTree},
+	} {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("cannot open %s: %w", step.what, err)
+		}
+	}
+	d.log.Info("up", "version", version, "mount", d.conf.mount, "instance", d.conf.instance, "containers", len(d.containers.List()))
+	return nil
+}
+
+// openState makes the directories and refuses to share them with another daemon.
+func (d *daemon) openState(context.Context) error {
+	for _, dir := range []string{d.conf.state, d.conf.run} {
+		if err := os.MkdirAll(dir, 0700); err != nil {
+			return err
+		}
+		if err := os.Chmod(dir, 0700); err != nil {
+			return err
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(d.conf.state, "lock"), os.O_RDWR|os.O_CREATE, 0600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("another ccd uses %s; end it, or give this one its own --state, --run, --mount and --instance", d.conf.state)
+	}
+	d.lock = f
+	return nil
+}
+
+func (d *daemon) openStore(context.Context) (err error) {
+	d.store, err = store.Open(filepath.Join(d.conf.state, "cc.db"))
+	return err
+}
+
+func (d *daemon) openImages(context.Context) (err error) {
+	d.images, err = image.Open(filepath.Join(d.conf.state, "image"), image.Options{Log: d.log})
+	return err
+}
+
+func (d *daemon) openKeeper(ctx context.Context) (err error) {
+	binary := d.conf.keeper
+	if binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		binary = filepath.Join(filepath.Dir(self), "cc-keeper")
+	}
+	d.keeper, err = keeper.Connect(ctx, keeper.Options{
+		Run: d.conf.run, Instance: d.conf.instance, Binary: binary, Init: boot.Init(), Log: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.cgroups, err = cgroup.Open(d.conf.instance)
+	return err
+}
+
+func (d *daemon) openNetworks(ctx context.Context) (err error) {
+	d.networks, err = vpc.Open(ctx, vpc.Config{Instance: d.conf.instance, Store: d.store, Events: &d.events, Log: d.log})
+	return err
+}
+
+func (d *daemon) openContainers(ctx context.Context) (err error) {
+	d.containers, err = container.Open(ctx, container.Config{
+		State: d.conf.state, Run: d.conf.run, Instance: d.conf.instance, Warm: d.conf.warm,
+		Images: d.images, Networks: d.networks, Keeper: d.keeper, Cgroups: d.cgroups, Events: &d.events, Log: d.log,
+	})
+	return err
+}
+
+func (d *daemon) openTree(ctx context.Context) (err error) {
+	cloud := d.cloud()
+	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit})
+	cloud.Watch(d.tree)
+	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{Dir: d.conf.mount, Source: "cc-" + d.conf.instance, Log: d.log})
+	return err
+}
+
+// audit writes one line for everything that changed state or was to change it (TREE.md, rule 24).
+func (d *daemon) audit(a tree.Audit) {
+	args := []any{"op", a.Op, "path", a.Path, "uid", a.Caller.UID, "pid", a.Caller.PID, "door", a.Caller.Door}
+	if a.Value != "" {
+		args = append(args, "value", a.Value)
+	}
+	if a.Err != nil {
+		args = append(args, "error", a.Err)
+	}
+	d.log.Info("audit", args...)
+}
+
+// Wait returns when a signal or `shutdown` ends the daemon.
+func (d *daemon) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		d.log.Info("ending; containers stay")
+		return nil
+	case <-d.shutdown:
+	}
+	d.log.Info("shutting down")
+	stopping := context.Background()
+	err := d.containers.Shutdown(stopping)
+	d.containers = nil
+	err = errors.Join(err, d.networks.Down(stopping))
+	return errors.Join(err, d.keeper.Shutdown(stopping))
+}
+
+// Close lets go of everything in reverse order. Containers stay unless Wait shut them down.
+func (d *daemon) Close() error {
+	var errs []error
+	if d.mount != nil {
+		errs = append(errs, d.mount.Unmount())
+	}
+	if d.tree != nil {
+		errs = append(errs, d.tree.Close())
+	}
+	if d.containers != nil {
+		errs = append(errs, d.containers.Close())
+	}
+	if d.networks != nil {
+		errs = append(errs, d.networks.Close())
+	}
+	if d.keeper != nil {
+		errs = append(errs, d.keeper.Close())
+	}
+	if d.images != nil {
+		errs = append(errs, d.images.Close())
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}
