@@ -1,0 +1,179 @@
+package link
+
+import (
+	"crypto/sha256"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+)
+
+// Veth is the link between a bridge and a container.
+type Veth struct {
+	Name    string // of the host's end
+	Bridge  int    // index
+	MTU     int
+	MAC     net.HardwareAddr // of the container's end
+	Addrs   []netip.Prefix
+	Gateway []netip.Addr
+}
+
+// Inside is what the container's end is called.
+const Inside = "eth0"
+
+// vethInfoPeer is VETH_INFO_PEER of linux/veth.h.
+const vethInfoPeer = 1
+
+// Attach makes the veth and everything in the container's namespace: loopback, address, route, up. When it
+// returns, packets flow. On an error the host's end may be there: Delete it, not on anybody's way.
+func (h *Host) Attach(netns *os.File, v Veth) error {
+	s, err := h.enter(netns, len(v.Addrs) > 0 && v.Addrs[len(v.Addrs)-1].Addr().Is6())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := h.with(func(hs *socket) error { return hs.do(addVeth(netns, v)) }); err != nil {
+		return err
+	}
+	eth, err := s.link(Inside)
+	if err != nil {
+		return err
+	}
+	if err := s.do(configure(eth.Index, v)...); err != nil {
+		return err
+	}
+	_, err = h.Link(v.Name)
+	return err
+}
+
+// Loopback is all that a container without a network gets.
+func (h *Host) Loopback(netns *os.File) error {
+	s, err := h.enter(netns, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.do(linkUp("set up loopback", 1))
+}
+
+// enter opens a socket in the namespace and sets what must be set before links appear there. The settings
+// are best effort: a kernel without IPv6 has nothing to disable.
+func (h *Host) enter(netns *os.File, v6 bool) (s *socket, err error) {
+	err = h.inside(netns, func() error {
+		if s, err = openSocket(8 << 10); err != nil {
+			return err
+		}
+		// Pings and low ports without a capability, as users of containers expect.
+		_ = Sysctl("net/ipv4/ping_group_range", "0 2147483647")
+		_ = Sysctl("net/ipv4/ip_unprivileged_port_start", "0")
+		if !v6 {
+			_ = Sysctl("net/ipv6/conf/default/disable_ipv6", "1") // of links to come: ::1 stays on lo
+		} else {
+			_ = Sysctl("net/ipv6/conf/default/accept_ra", "0")
+		}
+		return nil
+	})
+	return s, err
+}
+
+func addVeth(netns *os.File, v Veth) *message {
+	m := newMessage("add veth "+v.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfomsg(0, unix.IFF_UP, unix.IFF_UP))
+	end := func(name string, mac net.HardwareAddr) {
+		m.str(unix.IFLA_IFNAME, name)
+		m.attr(unix.IFLA_ADDRESS, mac)
+		m.u32(unix.IFLA_MTU, uint32(v.MTU))
+		m.u32(unix.IFLA_NUM_TX_QUEUES, 1) // the default, one per processor, waits for RCU per queue
+		m.u32(unix.IFLA_NUM_RX_QUEUES, 1)
+	}
+	end(v.Name, hostMAC(v.Name))
+	m.u32(unix.IFLA_MASTER, uint32(v.Bridge))
+	m.nest(unix.IFLA_LINKINFO, func() {
+		m.str(unix.IFLA_INFO_KIND, "veth")
+		m.nest(unix.IFLA_INFO_DATA, func() {
+			m.nest(vethInfoPeer, func() {
+				m.raw(ifinfomsg(0, 0, 0)) // IFF_UP here is refused: ENOTCONN
+				end(Inside, v.MAC)
+				m.u32(unix.IFLA_NET_NS_FD, uint32(netns.Fd()))
+			})
+		})
+	})
+	return m
+}
+
+// configure is the batch inside the namespace.
+func configure(index int, v Veth) []*message {
+	msgs := []*message{linkUp("set up loopback", 1)}
+	for _, a := range v.Addrs {
+		msgs = append(msgs, addrMessage("add address "+a.String(), unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, a))
+	}
+	msgs = append(msgs, linkUp("set up "+Inside, index))
+	for _, g := range v.Gateway {
+		msgs = append(msgs, defaultRoute(index, g))
+	}
+	return msgs
+}
+
+func linkUp(what string, index int) *message {
+	return newMessage(what, unix.RTM_NEWLINK, 0, ifinfomsg(index, unix.IFF_UP, unix.IFF_UP))
+}
+
+func defaultRoute(index int, gateway netip.Addr) *message {
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0] = family(gateway)
+	b[4], b[5], b[6], b[7] = unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST
+	m := newMessage("add the default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b)
+	m.attr(unix.RTA_GATEWAY, gateway.AsSlice())
+	m.u32(unix.RTA_OIF, uint32(index))
+	return m
+}
+
+// DeletePorts removes many veths in one go: they are put in a group of links, and the kernel waits once for
+// the group and not once for each.
+func (h *Host) DeletePorts(mark Mark, names []string) error {
+	if len(names) < 2 {
+		for _, name := range names {
+			return h.Delete(name)
+		}
+		return nil
+	}
+	sum := sha256.Sum256([]byte(mark))
+	group := ne.Uint32(sum[:]) | 1<<30
+	return h.with(func(s *socket) error {
+		for _, name := range names {
+			m := newMessage("mark link "+name, unix.RTM_NEWLINK, 0, ifinfomsg(0, 0, 0))
+			m.str(unix.IFLA_IFNAME, name)
+			m.u32(unix.IFLA_GROUP, group)
+			if err := s.do(m); err != nil && !errors.Is(err, unix.ENODEV) {
+				return err
+			}
+		}
+		if err := s.onlyPorts(mark, group); err != nil {
+			return err
+		}
+		m := newMessage("delete links", unix.RTM_DELLINK, 0, ifinfomsg(0, 0, 0))
+		m.u32(unix.IFLA_GROUP, group)
+		if err := s.do(m); err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
+		return nil
+	})
+}
+
+// onlyPorts makes sure that nobody else uses the group.
+func (s *socket) onlyPorts(mark Mark, group uint32) error {
+	var other string
+	m := newMessage("list links", unix.RTM_GETLINK, unix.NLM_F_DUMP, ifinfomsg(0, 0, 0))
+	err := s.get(m, func(b []byte) {
+		if l := parseLink(b); l.Group == group && !mark.IsPort(l.Name) {
+			other = l.Name
+		}
+	})
+	if err == nil && other != "" {
+		err = fault.New(fault.Exists, "cannot delete links by group %d: link %s is in it", group, other)
+	}
+	return err
+}
