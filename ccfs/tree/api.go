@@ -7,9 +7,9 @@
 //	       |
 //	     rows    Read, Write, Verbs, Stream ... of the tables in ccfs, which call the domain
 //
-// Locks, in the order they are taken: Handle.mu, objState.write (one configuration change of an object at a
-// time), then one of Tree.mu, objState.mu, node.mu, which are held for a few instructions only. No lock but the
-// first two is held while a row's function runs.
+// Locks, in the order they are taken: those of a Handle, then objState.change (one configuration change of an
+// object at a time), then one of Tree.mu, objState.mu, node.mu, which are held for a few instructions only and
+// never while a row's function runs.
 package tree
 
 import (
@@ -51,9 +51,14 @@ type Attr struct {
 	Nlink               uint32
 	Rdev                uint32
 	Mtime, Ctime, Birth time.Time
-	// Cache says that the name and these attributes stay true until a Change is announced. Otherwise they may
-	// differ at the next look, and a door must not keep them.
+	// Cache says that these attributes stay true until a Change of Ino is announced. Otherwise they may differ at
+	// the next look, and a door must not keep them.
 	Cache bool
+	// CacheName says the same of the name that was looked up, until a Change of that name in its directory.
+	CacheName bool
+	// Private says that writes may wait long (ctl, streams): a door whose client locks inodes should give every
+	// opener an inode of its own.
+	Private bool
 }
 
 // SetAttr names the attributes to change; nil ones stay.
@@ -78,8 +83,9 @@ type Change struct {
 	Name   string
 }
 
-// Statfs is what df shows.
+// Statfs is what df shows: nothing is full, nothing is measured.
 type Statfs struct {
-	BlockSize, NameLen uint32
-	Files              uint64
+	Blocks, Bfree, Bavail uint64
+	Files, Ffree          uint64
+	Bsize, NameLen        uint32
 }

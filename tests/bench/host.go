@@ -126,7 +126,7 @@ func (h *host) name() string {
 
 // write is what `echo LINE > FILE` does, without the shell.
 func write(file, line string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0644)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,196 @@
+package tree
+
+import (
+	"hash/maphash"
+	"path"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type nodeKind uint8
+
+const (
+	dirNode     nodeKind = iota // a Dir of the table, or an object's directory
+	fileNode                    // a File
+	linkNode                    // a symbolic link
+	entryNode                   // a directory of an EntrySource
+	scratchNode                 // a scratch file
+	hostNode                    // anything below a Dir with Host
+)
+
+// node is a name of the tree that a door knows, or is just being asked for.
+type node struct {
+	t     *Tree
+	ino   Ino
+	kind  nodeKind
+	id    string // what makes the number: the object's id, "" outside of objects
+	rel   string // path in the object; outside of objects below the root
+	gen   uint64 // of a log, a scratch file
+	asked string // the name as it was looked up, for Match rows
+	dir   *Dir   // dirNode; of an entryNode the Dir that has the source
+	file  *File
+	obj   *objState // the object it belongs to, nil outside
+	link  string
+	entry string // path in the EntrySource
+	draft *scratch
+	host  *node // of a hostNode: the Dir's node
+	mode  uint32
+
+	// Guarded by Tree.mu.
+	parent *node
+	name   string
+	refs   uint64
+
+	shown atomic.Bool // a door keeps its attributes
+
+	mu      sync.Mutex
+	fresh   []byte    // rendered at the last lookup, for the open that follows
+	freshAt time.Time // zero when there is none
+	sum     uint64
+	mtime   time.Time
+}
+
+// freshFor is how long bytes rendered for a stat stand for the open that follows it: long enough for tar, whose
+// open comes microseconds after its stat, and too short for anyone to see old content.
+const freshFor = 50 * time.Millisecond
+
+func (n *node) same(m *node) bool {
+	return n.id == m.id && n.rel == m.rel && n.gen == m.gen && n.kind == m.kind && n.obj == m.obj
+}
+
+// number hashes an identity to an inode number (FNV-1a): not 0, not the root's, and below 1<<63, since doors use
+// the rest.
+func number(id, rel string, gen, salt uint64) Ino {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * prime
+	}
+	h *= prime // a zero byte between the two
+	for i := range len(rel) {
+		h = (h ^ uint64(rel[i])) * prime
+	}
+	h = mix(h) ^ mix(gen+salt<<32)
+	n := Ino(h &^ (1 << 63))
+	if n <= RootIno {
+		n += 2
+	}
+	return n
+}
+
+// mix spreads FNV's weak high bits (the finalizer of MurmurHash3).
+func mix(x uint64) uint64 {
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	x *= 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// path is where the node is, below the root, as messages show it.
+func (n *node) path() string {
+	n.t.mu.Lock()
+	defer n.t.mu.Unlock()
+	return n.pathLocked()
+}
+
+func (n *node) pathLocked() string {
+	p := n.name
+	for q := n.parent; q != nil; q = q.parent {
+		p = path.Join(q.name, p)
+	}
+	return p
+}
+
+// place returns the directory that holds the node and its name there.
+func (n *node) place() (parent *node, name string) {
+	n.t.mu.Lock()
+	defer n.t.mu.Unlock()
+	return n.parent, n.name
+}
+
+var seed = maphash.MakeSeed()
+
+// rendered remembers bytes for the open that follows, and when content last changed.
+func (n *node) rendered(content []byte, now time.Time) {
+	sum := maphash.Bytes(seed, content)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fresh, n.freshAt = content, now
+	n.setSum(sum, now)
+}
+
+func (n *node) setSum(sum uint64, now time.Time) {
+	if n.mtime.IsZero() {
+		n.mtime = n.born()
+	} else if n.sum != sum {
+		n.mtime = now
+	}
+	n.sum = sum
+}
+
+// noted is rendered without keeping the bytes: someone has them.
+func (n *node) noted(content []byte, now time.Time) {
+	sum := maphash.Bytes(seed, content)
+	n.mu.Lock()
+	n.setSum(sum, now)
+	n.mu.Unlock()
+}
+
+// take hands over the bytes that a stat rendered just now, if nothing changed since.
+func (n *node) take(now time.Time) (content []byte, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.freshAt.IsZero() && now.Sub(n.freshAt) <= freshFor {
+		content, ok = n.fresh, true
+	}
+	n.fresh, n.freshAt = nil, time.Time{}
+	return content, ok
+}
+
+// peek is take for another stat: the bytes stay.
+func (n *node) peek(now time.Time) (size int, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.fresh), !n.freshAt.IsZero() && now.Sub(n.freshAt) <= freshFor
+}
+
+// stale drops rendered bytes.
+func (n *node) stale() {
+	n.mu.Lock()
+	n.fresh, n.freshAt = nil, time.Time{}
+	n.mu.Unlock()
+}
+
+// born is the first known time of the node's content.
+func (n *node) born() time.Time {
+	if n.obj != nil {
+		return n.obj.lastChange()
+	}
+	return n.t.started
+}
+
+// writable reports whether the row takes writes at all.
+func (f *File) writable() bool {
+	return f.Write != nil || f.Append != nil || len(f.Verbs) > 0 || f.Clone != nil ||
+		f.Stream != nil && f.Mode&0222 != 0
+}
+
+// setting reports whether the row is configuration: what unlink resets and copying carries over.
+func (f *File) setting() bool { return f.Write != nil && f.Kind != Ctl && f.Kind != Stream }
+
+// fileType is the S_IF bits of a node.
+func (n *node) fileType() uint32 {
+	switch n.kind {
+	case dirNode, entryNode:
+		return syscall.S_IFDIR
+	case linkNode:
+		return syscall.S_IFLNK
+	case hostNode:
+		return n.mode & syscall.S_IFMT
+	}
+	return syscall.S_IFREG
+}
+
