@@ -1,0 +1,5 @@
+package imagetest
+
+import "runtime"
+
+const hostArch = runtime.GOARCH
