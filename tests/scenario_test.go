@@ -1,9 +1,10 @@
 // Package tests runs the scenarios: shell sessions against real ccd and cc processes.
 //
 // Every script has a host of its own: a network namespace and a mount namespace in which /cc, the state
-// directory and the run directory are private. Two commands make the scripts read like a user's shell:
+// directory and the run directory are private. These commands make the scripts read like a user's shell:
 //
 //	host [-kill] [ccd flags]   start (or kill -9 and start again) the daemon of this script's host
+//	busybox                    import an image `bb` of the machine's static busybox
 //	$ 'LINE'                   run LINE with bash on that host; `dash$` and `busybox$` use those shells
 //
 // When a script ends everything is removed and the host must be as it was: mounts, links, nft rules,
@@ -39,12 +40,14 @@ func TestScenarios(t *testing.T) {
 			}
 			env.Values[hostKey{}] = h
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			env.Setenv("HOST_INSTANCE", h.instance)
 			env.Setenv("HOST_PID", fmt.Sprint(h.holder.Process.Pid))
 			env.Defer(func() { h.close(t) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"host":     cmdHost,
+			"busybox":  cmdBusybox,
 			"$":        shell("bash"),
 			"dash$":    shell("dash"),
 			"busybox$": shell("busybox", "sh"),
@@ -96,4 +99,10 @@ func shell(argv ...string) func(*testscript.TestScript, bool, []string) {
 			ts.Fatalf("%s: succeeded, and should have failed", line)
 		}
 	}
+}
+
+// cmdBusybox imports the image bb: busybox under the names of all its applets.
+func cmdBusybox(ts *testscript.TestScript, neg bool, args []string) {
+	h := ts.Value(hostKey{}).(*host)
+	ts.Check(h.importBusybox())
 }
