@@ -1,0 +1,4 @@
+package boot
+
+// Init returns the ELF file of ccinit for this architecture. The keeper executes it.
+func Init() []byte { return initAMD64 }

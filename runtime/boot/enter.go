@@ -1,0 +1,150 @@
+package boot
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/keeper"
+)
+
+// Target is a running container to enter.
+type Target struct {
+	ID      string   // what the keeper calls the helper that enters; it ends at once
+	PidFD   *os.File // the container's first process
+	IDs     IDMap    // as the container was made
+	HostNet bool
+
+	// Cgroup puts the helper into the container's cgroups, where its child is born; nil: stays in the keeper's.
+	Cgroup   func(pid int) error
+	CgroupFD int // cgroup v2 directory instead; 0 and -1: none
+}
+
+// EnterConfig is the program to run there.
+type EnterConfig struct {
+	Process      Process
+	NoNewPrivs   bool
+	Capabilities []string
+	Ambient      []string
+	Seccomp      []unix.SockFilter
+	Rlimits      []Rlimit
+	OOMScoreAdj  int
+	Stdio        [3]*os.File // nil: the container's /dev/null
+	TTY          bool
+}
+
+// Enter runs a program in a running container. The result is a child of the keeper, not of the container (CLONE_PARENT);
+// it has executed when Enter returns. *OpError says that it could not.
+//
+// What joins is a helper that nobody in the container can look into (not dumpable) and that holds no directory
+// of the host (CVE-2016-9962); it ends as soon as it has made the child.
+func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keeper.Child, err error) {
+	p, err := newProgram(c.Process, c.Capabilities, c.Ambient, c.Seccomp, c.NoNewPrivs, t.IDs)
+	if err != nil {
+		return child, err
+	}
+	p.bounding, p.stdio, p.tty = ^uint64(0), c.Stdio, c.TTY
+	if err := p.check(); err != nil {
+		return child, err
+	}
+	if err := giveStdio(c.Stdio, t.IDs, c.Process); err != nil {
+		return child, err
+	}
+	helper, w, err := spawn(ctx, sp, keeper.Spawn{ID: t.ID, CgroupFD: -1})
+	if err != nil {
+		return child, err
+	}
+	defer func() { err = errors.Join(err, w.close(), helper.PidFD.Close()) }()
+	if err := t.receive(helper.PID, &c); err != nil {
+		return child, fault.Wrap(err, "cannot enter %s", t.ID)
+	}
+	scripts := []*script{hygiene(), enterScript(&t, p)}
+	for _, sc := range scripts {
+		if err := sendScript(w, sc); err != nil {
+			return child, fault.Wrap(err, "cannot enter %s", t.ID)
+		}
+	}
+	return entered(ctx, w, scripts, t.ID)
+}
+
+func (t *Target) receive(pid int, c *EnterConfig) error {
+	if err := fromOutside(pid, c.Rlimits, c.OOMScoreAdj); err != nil {
+		return err
+	}
+	if t.Cgroup != nil {
+		return t.Cgroup(pid)
+	}
+	return nil
+}
+
+// entered reads the answers: the child, then the end of the socket.
+func entered(ctx context.Context, w *wire, scripts []*script, id string) (child keeper.Child, err error) {
+	for {
+		r, err := await(ctx, w, scripts)
+		switch {
+		case err == nil && len(r.words) == 3 && r.file != nil:
+			child = keeper.Child{PID: int(r.words[0]), PidFD: r.file}
+		case errors.Is(err, io.EOF) && child.PidFD != nil:
+			return child, nil
+		case errors.Is(err, io.EOF):
+			return child, fault.New(fault.Internal, "cannot enter %s: its process was ended", id)
+		case err != nil:
+			if child.PidFD != nil {
+				err = errors.Join(err, child.PidFD.Close())
+			}
+			return keeper.Child{}, fault.Wrap(err, "cannot enter %s", id)
+		}
+	}
+}
+
+func (t *Target) namespaces() value {
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	if !t.HostNet {
+		flags |= unix.CLONE_NEWNET
+	}
+	if t.IDs.Size != 0 {
+		flags |= unix.CLONE_NEWUSER
+	}
+	return bits(uint64(flags), "CLONE_NEWUSER", unix.CLONE_NEWUSER, "CLONE_NEWNS", unix.CLONE_NEWNS, "CLONE_NEWPID", unix.CLONE_NEWPID,
+		"CLONE_NEWNET", unix.CLONE_NEWNET, "CLONE_NEWIPC", unix.CLONE_NEWIPC, "CLONE_NEWUTS", unix.CLONE_NEWUTS,
+		"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP)
+}
+
+func enterScript(t *Target, p *program) *script {
+	s := newScript(2)
+	s.do(callSetns, s.fd(t.PidFD, "pidfd"), t.namespaces())
+	s.do(callSetresgid, num(0), num(0), num(0))
+	s.do(callSetresuid, num(0), num(0), num(0))
+	s.cloneParent(t)
+	s.workDir(p.Dir)
+	s.program(p)
+	return s
+}
+
+// cloneParent makes the keeper's child, tells ccd about it and ends; the child goes on.
+func (s *script) cloneParent(t *Target) {
+	flags := uint64(unix.CLONE_PARENT | unix.CLONE_PIDFD)
+	text := "CLONE_PARENT|CLONE_PIDFD"
+	group := null
+	if t.CgroupFD > 0 {
+		flags |= unix.CLONE_INTO_CGROUP
+		text += "|CLONE_INTO_CGROUP"
+	}
+	control := s.bytes(make([]byte, 24), "{SCM_RIGHTS, pidfd}")
+	binary.LittleEndian.PutUint64(s.data[control.n:], 20)
+	binary.LittleEndian.PutUint32(s.data[control.n+8:], unix.SOL_SOCKET)
+	binary.LittleEndian.PutUint32(s.data[control.n+12:], unix.SCM_RIGHTS)
+	answer := s.bytes(make([]byte, 12), "{pid}")
+	pidfd := value{kind: isData, n: control.n + 16}
+	args := s.words("{"+text+"}", name(flags, text), pidfd, null, null, null, null, null, null, null, null, group)
+	child := s.label()
+	s.do(callClone3, args, num(88)).into(value{kind: isData, n: answer.n, text: "pid"}).on(jz, child)
+	s.sendWith(control, answer, 12)
+	s.do(callExitGroup, num(0))
+	s.place(child)
+}
