@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"cmp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -119,22 +120,24 @@ func (d *door) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	return d.done(r, d.tree.Access(r, r.caller(), d.lookups.ino(in.NodeId), in.Mask))
 }
 
-// StatFs: there is always room, or tools that ask before they write would refuse.
 func (d *door) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	const room = 1 << 20 // blocks
 	s := d.tree.Statfs()
-	bsize := cmp.Or(s.BlockSize, 4096)
+	bsize := cmp.Or(s.Bsize, 4096)
 	*out = fuse.StatfsOut{
-		Blocks: room, Bfree: room, Bavail: room, Files: s.Files + room, Ffree: room,
+		Blocks: s.Blocks, Bfree: s.Bfree, Bavail: s.Bavail, Files: s.Files, Ffree: s.Ffree,
 		Bsize: bsize, Frsize: bsize, NameLen: cmp.Or(s.NameLen, 255),
 	}
 	return fuse.OK
 }
 
 // Extended attributes: the tree has user.cc.error to read. Setting one is EOPNOTSUPP (sed, mv and install complain about
-// ENODATA), reading an unknown one ENODATA.
+// ENODATA), reading an unknown one ENODATA. In the namespaces that we do not serve at all, reading is EOPNOTSUPP too:
+// ls -l, which asks for ACLs and labels, then asks once per file system instead of twice per file.
 
 func (d *door) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+	if !strings.HasPrefix(name, "user.") {
+		return 0, fuse.ENOTSUP
+	}
 	r := d.begin(h, cancel)
 	defer r.close()
 	v, err := d.tree.Getxattr(r, r.caller(), d.lookups.ino(h.NodeId), name)

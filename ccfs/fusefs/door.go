@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -115,6 +116,18 @@ func fillAttr(a *tree.Attr, out *fuse.Attr) {
 	out.Nlink = max(a.Nlink, 1)
 	out.Uid, out.Gid = a.UID, a.GID
 	out.SetTimes(&a.Mtime, &a.Mtime, &a.Ctime)
+}
+
+// exists asks the tree for a name, on nobody's behalf.
+func (d *door) exists(parent tree.Ino, name string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d.opts.Deadline)
+	defer cancel()
+	a, err := d.tree.Lookup(ctx, tree.Caller{Door: "fuse"}, parent, name)
+	if err != nil {
+		return !fault.Is(err, fault.NotFound)
+	}
+	d.tree.Forget(a.Ino, 1)
+	return true
 }
 
 // close gives back what the kernel still held when the connection ended.

@@ -64,7 +64,7 @@ func (d *door) opened(h *tree.Handle, node uint64, flags uint32, out *fuse.OpenO
 	if f.writer {
 		d.lookups.opened(node)
 	}
-	if !h.Flushes() {
+	if !h.NeedFlush() {
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
 	}
 	if id, ok := d.backings.open(d.session.kernel, node, h.Backing()); ok {

@@ -7,7 +7,7 @@ import (
 
 const (
 	settle    = 50 * time.Millisecond // mount tables change in bursts
-	healthy   = 2 * time.Second       // how often the connection is looked at
+	healthy   = 2 * time.Second       // how often it looks anyway: Linux 6.18 forgets to announce some unmounts
 	drainTime = time.Second           // how long Unmount waits for requests in progress
 )
 
@@ -46,6 +46,7 @@ func (s *Server) guard() {
 			s.revive()
 		case <-tick.C:
 			s.revive()
+			s.recover()
 		case <-s.watch.changed:
 			if !s.pause(settle) {
 				return

@@ -96,8 +96,14 @@ func (m *mount) respare(fd int) {
 	m.spare = spare
 }
 
-// attached reports whether our superblock is mounted at dir, on top or below others.
+// attached reports whether our superblock is mounted at dir, on top or below others. Usually it is on top, and one statx
+// that does not ask the server says so.
 func (m *mount) attached() (bool, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, m.dir, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT|unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	if err == nil && m.dev == device(&st) {
+		return true, nil
+	}
 	at, err := mountsAt(m.dir)
 	if err != nil {
 		return false, err
@@ -126,8 +132,8 @@ func (m *mount) restore() error {
 	return unix.Close(fd)
 }
 
-// detach drops the spare and takes the mount away from dir. While files are open, the connection is aborted: their
-// users get ECONNABORTED or ENOTCONN instead of waiting for a server that went.
+// detach drops the spare, takes the mount away from dir and aborts the connection: whoever still has files open, even
+// from a mount that was unmounted before, gets ECONNABORTED or ENOTCONN instead of waiting for a server that went.
 func (m *mount) detach() error {
 	m.dropSpare()
 	at, err := mountsAt(m.dir)
@@ -137,10 +143,7 @@ func (m *mount) detach() error {
 	if len(at) == 0 || at[len(at)-1].Dev != m.dev {
 		return nil // somebody else's mount is on top; ours goes with the connection
 	}
-	err = unix.Unmount(m.dir, unix.UMOUNT_NOFOLLOW)
-	if err == unix.EBUSY {
-		err = unix.Unmount(m.dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	}
+	err = unix.Unmount(m.dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if err != nil && err != unix.EINVAL {
 		return fmt.Errorf("umount %s: %w", m.dir, err)
 	}
@@ -160,8 +163,10 @@ func deviceOf(fd int) (string, error) {
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, 0, &st); err != nil {
 		return "", fmt.Errorf("statx: %w", err)
 	}
-	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor), nil
+	return device(&st), nil
 }
+
+func device(st *unix.Statx_t) string { return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) }
 
 // clearDead detaches mounts of ours at dir whose server is gone. A living one is fault.Busy. Other people's mounts stay:
 // ours goes on top.

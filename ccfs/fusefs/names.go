@@ -61,7 +61,8 @@ func (d *door) Rename(cancel <-chan struct{}, in *fuse.RenameIn, from, to string
 	}
 	r := d.begin(&in.InHeader, cancel)
 	defer r.close()
-	return d.changed(r, d.tree.Rename(r, r.caller(), d.lookups.ino(in.NodeId), from, d.lookups.ino(in.Newdir), to, in.Flags))
+	return d.changed(r, d.tree.Rename(r, r.caller(), d.lookups.ino(in.NodeId), from, d.lookups.ino(in.Newdir), to,
+		in.Flags&unix.RENAME_NOREPLACE != 0))
 }
 
 // Mknod serves mknod(2) of a plain file, which some tools use instead of open(O_CREAT). There are no devices here.
@@ -78,9 +79,12 @@ func (d *door) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out 
 	return d.entry(r, a, err, out)
 }
 
-// Link refuses hard links, as file systems without them do (link(2): EPERM).
-func (d *door) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.Status {
-	return fuse.EPERM
+// Link makes a hard link, which only a container's root file system has.
+func (d *door) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	r := d.begin(&in.InHeader, cancel)
+	defer r.close()
+	a, err := d.tree.Link(r, r.caller(), d.lookups.ino(in.Oldnodeid), d.lookups.ino(in.NodeId), name)
+	return d.entry(r, a, err, out)
 }
 
 // Tmpfile refuses O_TMPFILE (open(2): EOPNOTSUPP); programs then make a named file.

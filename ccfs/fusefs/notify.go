@@ -27,13 +27,14 @@ const (
 // Nothing is sent from inside a request, and no request waits for a name.
 type notifier struct {
 	fd     int
-	expire bool // the kernel can expire a name without looking as if it was deleted
+	expire bool                        // the kernel can expire a name without looking as if it was deleted
+	exists func(tree.Ino, string) bool // asks the tree for a name
 
 	mu      sync.Mutex
 	idle    sync.Cond // inodes is empty and none is being sent
 	work    sync.Cond
 	inodes  map[tree.Ino]struct{}
-	names   map[name]bool // value: gone
+	names   map[name]struct{}
 	sending bool
 	closed  bool
 	ended   sync.WaitGroup
@@ -44,8 +45,8 @@ type name struct {
 	name   string
 }
 
-func newNotifier(fd int, expire bool) *notifier {
-	n := &notifier{fd: fd, expire: expire, inodes: map[tree.Ino]struct{}{}, names: map[name]bool{}}
+func newNotifier(fd int, expire bool, exists func(tree.Ino, string) bool) *notifier {
+	n := &notifier{fd: fd, expire: expire, exists: exists, inodes: map[tree.Ino]struct{}{}, names: map[name]struct{}{}}
 	n.idle.L, n.work.L = &n.mu, &n.mu
 	n.ended.Add(2)
 	go n.sendInodes()
@@ -64,8 +65,7 @@ func (n *notifier) add(c tree.Change) {
 		n.inodes[c.Ino] = struct{}{}
 	}
 	if c.Name != "" {
-		k := name{c.Parent, c.Name}
-		n.names[k] = n.names[k] || c.Gone
+		n.names[name{c.Parent, c.Name}] = struct{}{}
 	}
 	n.work.Broadcast()
 }
@@ -124,10 +124,10 @@ func (n *notifier) sendNames() {
 			return
 		}
 		batch := n.names
-		n.names = map[name]bool{}
+		n.names = map[name]struct{}{}
 		n.mu.Unlock()
-		for k, gone := range batch {
-			n.entry(uint64(k.parent), k.name, gone)
+		for k := range batch {
+			n.entry(uint64(k.parent), k.name, !n.exists(k.parent, k.name))
 		}
 		n.mu.Lock()
 	}

@@ -57,7 +57,7 @@ func newSession(t *tree.Tree, o Options, ended chan<- struct{}) (*session, int, 
 		unix.Close(own)
 		return nil, -1, err
 	}
-	s.notifier = newNotifier(own, s.kernel.KernelSettings().Flags64()&fuse.CAP_HAS_EXPIRE_ONLY != 0)
+	s.notifier = newNotifier(own, s.kernel.KernelSettings().Flags64()&fuse.CAP_HAS_EXPIRE_ONLY != 0, s.door.exists)
 	go s.serve(ended)
 	return s, mnt, nil
 }

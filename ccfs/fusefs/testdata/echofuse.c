@@ -1,9 +1,9 @@
 /*
  * The peer of the benchmarks: the least that a FUSE server can do, in C on the bare protocol, one thread, no library.
- * It serves one file `f`, whose content is argv[2], with the options that our own server uses for a state file:
- * the name is cached, the attributes are not, direct I/O, no FLUSH.
+ * It serves one file `f` with the options that our own server uses for a state file: the name is cached, the
+ * attributes are not, direct I/O, no FLUSH.
  *
- *	echofs DIR TEXT		prints "ready", serves until it is killed
+ *	echofuse DIR [TEXT]	prints "ready", serves until it is killed
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static int dev;
-static const char *text;
+static const char *text = "state running\nsince 2026-01-01T00:00:00Z\npid 4711\nip 10.1.0.2\nrestarts 0\n";
 
 static void answer(uint64_t unique, int err, const void *data, size_t len)
 {
@@ -53,6 +53,15 @@ static void lookup(struct fuse_in_header *in, const char *name)
 		answer(in->unique, 0, &o, sizeof o);
 }
 
+static void readdir(struct fuse_in_header *in, struct fuse_read_in *r)
+{
+	struct {
+		struct fuse_dirent d;
+		char name[8];
+	} e = {{.ino = 2, .off = 1, .namelen = 1, .type = S_IFREG >> 12}, "f"};
+	answer(in->unique, 0, &e, r->offset ? 0 : sizeof e);
+}
+
 static void serve(struct fuse_in_header *in, void *arg)
 {
 	switch (in->opcode) {
@@ -76,6 +85,12 @@ static void serve(struct fuse_in_header *in, void *arg)
 		len -= r->offset;
 		return answer(in->unique, 0, text + r->offset, len < r->size ? len : r->size);
 	}
+	case FUSE_OPENDIR: {
+		struct fuse_open_out o = {.fh = 1};
+		return answer(in->unique, 0, &o, sizeof o);
+	}
+	case FUSE_READDIR:
+		return readdir(in, arg);
 	case FUSE_STATFS: {
 		struct fuse_statfs_out o = {.st = {.bsize = 4096, .namelen = 255}};
 		return answer(in->unique, 0, &o, sizeof o);
@@ -85,6 +100,7 @@ static void serve(struct fuse_in_header *in, void *arg)
 	case FUSE_INTERRUPT:
 		return;
 	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
 	case FUSE_FLUSH:
 	case FUSE_ACCESS:
 		return answer(in->unique, 0, 0, 0);
@@ -98,18 +114,19 @@ int main(int argc, char **argv)
 	static char buf[1 << 18] __attribute__((aligned(8)));
 	char opts[128];
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: echofs DIR TEXT\n");
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: echofuse DIR [TEXT]\n");
 		return 2;
 	}
-	text = argv[2];
+	if (argc == 3)
+		text = argv[2];
 	dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (dev < 0) {
 		perror("/dev/fuse");
 		return 1;
 	}
 	snprintf(opts, sizeof opts, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", dev);
-	if (mount("echofs", argv[1], "fuse.echofs", MS_NOSUID | MS_NODEV, opts)) {
+	if (mount("echofuse", argv[1], "fuse.echofuse", MS_NOSUID | MS_NODEV, opts)) {
 		perror(argv[1]);
 		return 1;
 	}
