@@ -46,11 +46,11 @@ func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) 
 	if err := giveStdio(c.Stdio, s.o.IDs, c.Process); err != nil {
 		return nil, err
 	}
-	return armScript(uint16(len(s.scripts)+1), c, mounts, p), nil
+	return armScript(thisHost(), uint16(len(s.scripts)+1), c, mounts, p), nil
 }
 
-func armScript(serial uint16, c *Config, mounts []Mount, p *program) *script {
-	s := newScript(serial)
+func armScript(h *host, serial uint16, c *Config, mounts []Mount, p *program) *script {
+	s := newScript(h, serial)
 	root := s.fd(c.Root, "root")
 	s.do(callMoveMount, root, s.str(""), atCwd, s.str("/"), fEmptyPath)
 	s.do(callFchdir, root)

@@ -63,7 +63,7 @@ func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keep
 	if err := t.receive(helper.PID, &c); err != nil {
 		return child, fault.Wrap(err, "cannot enter %s", t.ID)
 	}
-	scripts := []*script{hygiene(), enterScript(&t, p)}
+	scripts := []*script{hygiene(), enterScript(thisHost(), &t, p)}
 	for _, sc := range scripts {
 		if err := sendScript(w, sc); err != nil {
 			return child, fault.Wrap(err, "cannot enter %s", t.ID)
@@ -115,8 +115,8 @@ func (t *Target) namespaces() value {
 		"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP)
 }
 
-func enterScript(t *Target, p *program) *script {
-	s := newScript(2)
+func enterScript(h *host, t *Target, p *program) *script {
+	s := newScript(h, 2)
 	s.do(callSetns, s.fd(t.PidFD, "pidfd"), t.namespaces())
 	s.do(callSetresgid, num(0), num(0), num(0))
 	s.do(callSetresuid, num(0), num(0), num(0))

@@ -18,11 +18,22 @@ var (
 	readOnlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 )
 
+// host is what the scripts depend on of the kernel they run on.
+type host struct {
+	hidden  hidden
+	groups  []hierarchy // cgroup v1; empty means v2
+	lastCap int
+}
+
+var thisHost = sync.OnceValue(func() *host {
+	return &host{hidden: present(), groups: hierarchies(), lastCap: int(lastCap())}
+})
+
 // hidden is which of the lists this kernel has. The files of /proc and /sys come from the kernel, not from
 // an image, so that the host's are the container's.
 type hidden struct{ files, dirs, readOnly []string }
 
-var present = sync.OnceValue(func() hidden {
+func present() hidden {
 	var h hidden
 	for _, pattern := range maskedPaths {
 		paths, _ := filepath.Glob(pattern) // the patterns are constants; only a bad one is an error
@@ -40,7 +51,7 @@ var present = sync.OnceValue(func() hidden {
 		}
 	}
 	return h
-})
+}
 
 // hierarchy is one mounted cgroup hierarchy of the host, by the controllers a container may look at.
 type hierarchy struct {
@@ -52,13 +63,13 @@ type hierarchy struct {
 var shown = map[string]bool{"cpu": true, "cpuacct": true, "memory": true, "pids": true, "devices": true, "freezer": true}
 
 // hierarchies reads from /proc/self/cgroup what there is. Nothing means cgroup v2 alone.
-var hierarchies = sync.OnceValue(func() []hierarchy {
+func hierarchies() []hierarchy {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
 	}
 	return parseHierarchies(string(b))
-})
+}
 
 func parseHierarchies(table string) []hierarchy {
 	var list []hierarchy

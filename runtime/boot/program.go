@@ -2,6 +2,7 @@ package boot
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -158,7 +159,7 @@ func (s *script) user(p *program) {
 	for _, g := range p.Groups {
 		groups = binary.LittleEndian.AppendUint32(groups, g)
 	}
-	s.do(callSetgroups, num(len(p.Groups)), s.bytes(groups, text(p.Groups)))
+	s.do(callSetgroups, num(len(p.Groups)), s.bytes(groups, fmt.Sprint(p.Groups)))
 	s.do(callSetresgid, num(int(p.GID)), num(int(p.GID)), num(int(p.GID)))
 	s.do(callSetresuid, num(int(p.UID)), num(int(p.UID)), num(int(p.UID)))
 	if p.noNew || p.filter == nil {
@@ -176,7 +177,7 @@ func (s *script) capset(p *program) {
 		caps = p.ambient // execve would clear the others
 	}
 	s.capsetTo(caps, p.ambient)
-	for c := range int(lastCap()) + 1 {
+	for c := range s.host.lastCap + 1 {
 		if p.ambient&(1<<c) != 0 {
 			s.do(callPrctl, name(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), name(unix.PR_CAP_AMBIENT_RAISE, "RAISE"), capValue(c), num(0), num(0))
 		}
@@ -226,18 +227,30 @@ func (s *script) execute(p *program) {
 		s.tail(p, s.str(file), argv, envp)
 		return
 	}
-	found := make([]label, 0, 8)
 	paths := candidates(file, p.Env)
-	for _, c := range paths {
-		found = append(found, s.label())
-		s.candidate(s.str(c), found[len(found)-1])
-	}
-	s.do(callExecve, s.str(paths[len(paths)-1]), argv, envp) // fails, and says why
-	s.do(callExitGroup, num(127))
+	files := make([]value, len(paths))
+	found := make([]label, len(paths))
 	for i, c := range paths {
-		s.place(found[i])
-		s.tail(p, s.str(c), argv, envp)
+		files[i], found[i] = s.str(c), s.label()
+		s.candidate(files[i], found[i])
 	}
+	s.notFound(files, argv, envp)
+	for i := range paths {
+		s.place(found[i])
+		s.tail(p, files[i], argv, envp)
+	}
+}
+
+// notFound fails as execvp(3) does: EACCES when there is such a file in one of the directories, else ENOENT. It must not try to
+// execute a candidate for that: one that has appeared meanwhile would run here, before the filter.
+func (s *script) notFound(files []value, argv, envp value) {
+	denied := s.label()
+	for _, f := range files {
+		s.do(callFaccessat2, atCwd, f, name(0, "F_OK"), num(0)).orNext().on(jz, denied)
+	}
+	s.do(callExecve, s.str(""), argv, envp)
+	s.place(denied)
+	s.do(callExecve, s.str("/"), argv, envp)
 }
 
 // candidate goes to found when path is executable and no directory.

@@ -128,6 +128,7 @@ type op struct {
 
 // script collects ops. Its methods never fail; encode does.
 type script struct {
+	host   *host
 	arch   string
 	serial uint16 // upper half of every op's tag
 	ops    []op
@@ -145,8 +146,8 @@ type reloc struct {
 	v  value
 }
 
-func newScript(serial uint16) *script {
-	return &script{arch: runtime.GOARCH, serial: serial, next: regFree}
+func newScript(h *host, serial uint16) *script {
+	return &script{host: h, arch: runtime.GOARCH, serial: serial, next: regFree}
 }
 
 // do appends a call whose failure ends the process.

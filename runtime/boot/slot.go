@@ -67,7 +67,7 @@ func (s *Slot) prepare(dev *os.File) error {
 	if err := s.send(hygiene()); err != nil {
 		return err
 	}
-	return s.send(stage(&s.o, s.bounding, dev))
+	return s.send(stage(thisHost(), &s.o, s.bounding, dev))
 }
 
 func (o *SlotOptions) namespaces() uintptr {

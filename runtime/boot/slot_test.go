@@ -147,4 +147,3 @@ func TestLook(t *testing.T) {
 		t.Log(got.out)
 	})
 }
-

@@ -18,8 +18,8 @@ const (
 var plainText = "MS_NOSUID|MS_NODEV|MS_NOEXEC"
 
 // stage is the script of NewSlot. It sees nothing that an image or a container could have made.
-func stage(o *SlotOptions, bounding uint64, dev *os.File) *script {
-	s := newScript(2)
+func stage(h *host, o *SlotOptions, bounding uint64, dev *os.File) *script {
+	s := newScript(h, 2)
 	s.do(callMount, null, s.str("/"), null, name(unix.MS_REC|unix.MS_PRIVATE, "MS_REC|MS_PRIVATE"), null)
 	if o.hasCgroup() {
 		s.do(callUnshare, name(unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"))
@@ -38,7 +38,7 @@ func stage(o *SlotOptions, bounding uint64, dev *os.File) *script {
 	if !o.HostNet {
 		s.openNetwork(o.IDs)
 	}
-	s.hide(present())
+	s.hide(h.hidden)
 	s.do(callChdir, s.str(stageDir))
 	s.do(callPivotRoot, s.str("."), s.str("."))
 	s.do(callUmount2, s.str("."), name(unix.MNT_DETACH, "MNT_DETACH"))
@@ -70,7 +70,7 @@ var (
 // hygiene is the first script of every process: nobody may look into it, and it inherits nothing. It comes alone, because
 // the descriptors of a script are there before its first op.
 func hygiene() *script {
-	s := newScript(1)
+	s := newScript(nil, 1)
 	s.do(callPrctl, name(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), num(0))
 	s.do(callCloseRange, num(4), name(0xffffffff, "~0"), num(0))
 	s.do(callFcntl, num(3), name(unix.F_SETFD, "F_SETFD"), name(unix.FD_CLOEXEC, "FD_CLOEXEC"))
@@ -139,7 +139,7 @@ func (s *script) stageSys(o *SlotOptions) {
 }
 
 func (s *script) stageCgroup(dir string) {
-	list := hierarchies()
+	list := s.host.groups
 	if len(list) == 0 {
 		s.mount("cgroup", dir, "cgroup2", msPlain, plainText, "")
 		return
@@ -197,7 +197,7 @@ func (s *script) hide(h hidden) {
 
 // dropBounding takes capabilities out of the bounding set.
 func (s *script) dropBounding(set uint64) {
-	for c := range int(lastCap()) + 1 {
+	for c := range s.host.lastCap + 1 {
 		if set&(1<<c) != 0 {
 			s.do(callPrctl, name(unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP"), capValue(c))
 		}
