@@ -1,0 +1,9 @@
+// Nproc prints how many processors this process may use.
+package main
+
+import (
+	"fmt"
+	"runtime"
+)
+
+func main() { fmt.Println(runtime.NumCPU()) }

@@ -1,0 +1,6 @@
+package builtin
+
+import "embed"
+
+//go:embed builtin_arm64.t*
+var files embed.FS
