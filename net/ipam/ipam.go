@@ -25,7 +25,7 @@ type Pool struct {
 
 	mu       sync.Mutex
 	next     netip.Addr // no address from here on was ever given by Take; invalid when there is none
-	freed    []netip.Addr
+	freed    []netip.Addr          // none of them used or reserved
 	used     map[netip.Addr]string // to its holder
 	reserved map[netip.Addr]string // to the one name that may have it; "" for nobody
 }
@@ -94,6 +94,7 @@ func (p *Pool) Reserve(list map[netip.Addr]string) error {
 	for a, who := range list {
 		p.reserved[a] = who
 	}
+	p.freed = slices.DeleteFunc(p.freed, func(a netip.Addr) bool { _, kept := list[a]; return kept })
 	return nil
 }
 
@@ -129,12 +130,11 @@ func (p *Pool) Take(owner string) (netip.Addr, error) {
 			return a, nil
 		}
 	}
-	for i, a := range p.freed {
-		if p.mayTake(a) {
-			p.freed = append(p.freed[:i:i], p.freed[i+1:]...)
-			p.used[a] = owner
-			return a, nil
-		}
+	if len(p.freed) > 0 {
+		a := p.freed[0]
+		p.freed = p.freed[1:]
+		p.used[a] = owner
+		return a, nil
 	}
 	return netip.Addr{}, fault.New(fault.NoSpace, "no free address in %s: %d are in use, %d reserved", p.prefix, len(p.used), len(p.reserved)).
 		WithHint("delete containers, or use a larger network")
