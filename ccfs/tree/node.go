@@ -36,7 +36,6 @@ type node struct {
 	entry string // path in the EntrySource
 	draft *scratch
 	host  *node // of a hostNode: the Dir's node
-	mode  uint32
 
 	// Guarded by Tree.mu.
 	parent *node
@@ -46,8 +45,12 @@ type node struct {
 	shown atomic.Bool // a door keeps its attributes
 
 	mu      sync.Mutex
+	mode    uint32 // of a hostNode, with its type, and whose it is
+	hostUID uint32
+	hostGID uint32
 	fresh   []byte    // rendered at the last lookup, for the open that follows
 	freshAt time.Time // zero when there is none
+	freshOf asker     // whose lookup it was: content may depend on the caller
 	sum     uint64
 	mtime   time.Time
 }
@@ -114,11 +117,11 @@ func (n *node) place() (parent *node, name string) {
 var seed = maphash.MakeSeed()
 
 // rendered remembers bytes for the open that follows, and when content last changed.
-func (n *node) rendered(content []byte, now time.Time) {
+func (n *node) rendered(c Caller, content []byte, now time.Time) {
 	sum := maphash.Bytes(seed, content)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.fresh, n.freshAt = content, now
+	n.fresh, n.freshAt, n.freshOf = content, now, asker{c.UID, c.PID, c.Session}
 	n.setSum(sum, now)
 }
 
@@ -140,10 +143,10 @@ func (n *node) noted(content []byte, now time.Time) {
 }
 
 // take hands over the bytes that a stat rendered just now, if nothing changed since.
-func (n *node) take(now time.Time) (content []byte, ok bool) {
+func (n *node) take(c Caller, now time.Time) (content []byte, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.freshAt.IsZero() && now.Sub(n.freshAt) <= freshFor {
+	if n.isFresh(c, now) {
 		content, ok = n.fresh, true
 	}
 	n.fresh, n.freshAt = nil, time.Time{}
@@ -151,10 +154,20 @@ func (n *node) take(now time.Time) (content []byte, ok bool) {
 }
 
 // peek is take for another stat: the bytes stay.
-func (n *node) peek(now time.Time) (size int, ok bool) {
+func (n *node) peek(c Caller, now time.Time) (size int, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.fresh), !n.freshAt.IsZero() && now.Sub(n.freshAt) <= freshFor
+	return len(n.fresh), n.isFresh(c, now)
+}
+
+func (n *node) isFresh(c Caller, now time.Time) bool {
+	return !n.freshAt.IsZero() && now.Sub(n.freshAt) <= freshFor && n.freshOf == asker{c.UID, c.PID, c.Session}
+}
+
+// asker is who had content rendered.
+type asker struct {
+	uid, pid uint32
+	session  string
 }
 
 // stale drops rendered bytes.
@@ -189,8 +202,9 @@ func (n *node) fileType() uint32 {
 	case linkNode:
 		return syscall.S_IFLNK
 	case hostNode:
+		n.mu.Lock()
+		defer n.mu.Unlock()
 		return n.mode & syscall.S_IFMT
 	}
 	return syscall.S_IFREG
 }
-

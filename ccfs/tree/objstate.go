@@ -29,6 +29,7 @@ type objState struct {
 	scratch map[string]*scratch
 	draft   *draft
 	absent  map[absence]time.Time
+	copy    copied // the last file that a copier created
 	open    int    // handles
 	release func() // when the last handle of a conversation closes
 }
@@ -76,6 +77,16 @@ func (st *objState) enclosing() *objState {
 	return st.outer
 }
 
+// dead reports whether the object, or one around it, is gone.
+func (st *objState) dead() bool {
+	for ; st != nil; st = st.enclosing() {
+		if st.gone.Load() {
+			return true
+		}
+	}
+	return false
+}
+
 func (st *objState) collection() *Collection {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -86,7 +97,7 @@ func (st *objState) collection() *Collection {
 func (st *objState) idle() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.scratch) == 0 && st.draft == nil && len(st.absent) == 0 && st.made.IsZero()
+	return len(st.scratch) == 0 && len(st.absent) == 0 && time.Since(st.made) > draftFor
 }
 
 // lastChange is the mtime of files whose content is older than our memory of it.

@@ -16,7 +16,12 @@ const grace = time.Second
 
 // request makes what a row's functions get. done must be called when the request is over.
 func (t *Tree) request(ctx context.Context, c Caller, n *node) (r *Request, done func()) {
-	d := &deadline{Context: ctx, at: time.Now().Add(t.o.Deadline)}
+	return t.longRequest(ctx, c, n, 0)
+}
+
+// longRequest is a request that may take longer than others by that time.
+func (t *Tree) longRequest(ctx context.Context, c Caller, n *node, by time.Duration) (r *Request, done func()) {
+	d := &deadline{Context: ctx, at: time.Now().Add(t.o.Deadline + by)}
 	r = &Request{Context: d, Caller: c, Name: n.asked, node: n}
 	if n.obj != nil {
 		r.Object = n.obj.get()
@@ -77,6 +82,9 @@ func (t *Tree) await(ctx context.Context, st *objState, done func() (bool, error
 		select {
 		case <-wake:
 		case <-ctx.Done():
+			if ok, err := done(); ok || err != nil { // both came at once
+				return err
+			}
 			return ctx.Err()
 		case <-t.closed:
 			return fault.New(fault.Interrupted, "the daemon ends")
@@ -141,9 +149,10 @@ type deadline struct {
 	context.Context
 	at time.Time
 
-	mu     sync.Mutex
-	inner  context.Context
-	cancel context.CancelFunc
+	mu      sync.Mutex
+	inner   context.Context
+	cancel  context.CancelFunc
+	stopped bool
 }
 
 func (d *deadline) Deadline() (time.Time, bool) {
@@ -158,21 +167,25 @@ func (d *deadline) Done() <-chan struct{} {
 	defer d.mu.Unlock()
 	if d.inner == nil {
 		d.inner, d.cancel = context.WithDeadline(d.Context, d.at)
+		if d.stopped {
+			d.cancel()
+		}
 	}
 	return d.inner.Done()
 }
 
 func (d *deadline) Err() error {
 	d.mu.Lock()
-	inner := d.inner
+	inner, stopped := d.inner, d.stopped
 	d.mu.Unlock()
-	if inner != nil {
+	switch {
+	case inner != nil:
 		return inner.Err()
-	}
-	if err := d.Context.Err(); err != nil {
-		return err
-	}
-	if !time.Now().Before(d.at) {
+	case stopped:
+		return context.Canceled
+	case d.Context.Err() != nil:
+		return d.Context.Err()
+	case !time.Now().Before(d.at):
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -182,8 +195,8 @@ func (d *deadline) Err() error {
 func (d *deadline) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.inner == nil {
-		d.inner, d.cancel = context.WithCancel(d.Context)
+	d.stopped = true
+	if d.cancel != nil {
+		d.cancel()
 	}
-	d.cancel()
 }

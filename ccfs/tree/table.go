@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"time"
@@ -53,6 +54,9 @@ type Request struct {
 	Object          Object
 	Outer           Object
 	Name            string // the name that was looked up: what a Match row matched
+
+	node  *node         // where the request goes; nil in requests made outside of the engine
+	reply *bytes.Buffer // what Reply collects; nil where nobody could read it
 }
 
 // File is one row: a file in every directory of its kind. Exactly the handlers that its Kind needs are set.
@@ -87,7 +91,7 @@ type File struct {
 
 	Verbs  []Verb                          // Ctl
 	Log    func(*Request) (LogFile, error) // Log: opened once per open of the file
-	Stream func(*Request) (Conn, error)    // Stream: one per open
+	Stream func(*Request) (Conn, error)    // Stream: one per open; the request's context ends when it returns
 	Clone  func(*Request) (Object, error)  // Clone: reserves a child object of the Dir's collection named Into
 	Into   string                          // Clone: "" for the directory the file is in
 }
@@ -146,6 +150,12 @@ type Collection struct {
 type EntrySource interface {
 	Entry(r *Request, path string) (Entry, error) // path is relative to the Dir: "registry:5000/team/app:1"; fault.NotFound
 	Entries(r *Request, path string) ([]Entry, error)
+}
+
+// Linker is an EntrySource that takes symbolic links: `ln -s` adds, rm removes.
+type Linker interface {
+	Link(r *Request, path, target string) error
+	Unlink(r *Request, path string) error
 }
 
 // Entry is one name of an EntrySource: a link if Link is set, a file if File is, else a directory.

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -25,9 +24,9 @@ type Tree struct {
 	scratch  atomic.Uint64 // numbers scratch files
 
 	mu      sync.Mutex
-	nodes   map[Ino]*node            // every node that a door holds
-	objects map[object.ID]*objState  // every object that has such nodes, scratch files, or a draft
-	links   map[linkKey]*node        // nodes of objects by (object, path), for announcements
+	nodes   map[Ino]*node           // every node that a door holds
+	objects map[object.ID]*objState // every object that has such nodes, scratch files, or a draft
+	links   map[linkKey]*node       // nodes of objects by (object, path), for announcements
 }
 
 type linkKey struct {
@@ -81,7 +80,7 @@ func (t *Tree) node(ino Ino) (*node, error) {
 	if n == nil {
 		return nil, fault.New(fault.Stale, "file %x is not there any more", uint64(ino))
 	}
-	if n.obj != nil && n.obj.gone.Load() {
+	if n.obj.dead() {
 		return nil, fault.New(fault.Stale, "%s is gone", n.path())
 	}
 	return n, nil
@@ -148,17 +147,4 @@ func (t *Tree) unrefLocked(st *objState) {
 func (t *Tree) Statfs() Statfs {
 	const much = 1 << 30
 	return Statfs{Blocks: much, Bfree: much, Bavail: much, Files: much, Ffree: much, Bsize: 4096, NameLen: 255}
-}
-
-// closing returns a context that also ends with the tree.
-func (t *Tree) closing(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-t.closed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
 }

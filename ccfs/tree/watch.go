@@ -87,30 +87,44 @@ func (t *Tree) forgetContent(nodes []*node) {
 	}
 }
 
-// ChangedNames says that a name came, went or means something else in a directory, given by its path below the root
-// ("container"). Directories in objects ("container/web/exec") are found as long as a door holds them.
+// ChangedNames says that a name came, went or means something else in a directory, given by its path below the root:
+// "container", or in an object "container/web/exec".
 func (t *Tree) ChangedNames(dir, name string) {
-	if n := t.held(dir); n != nil {
-		n.stale()
-		n.shown.Store(false)
-		t.announce(Change{Ino: n.ino}, Change{Parent: n.ino, Name: name})
+	t.mu.Lock()
+	n := t.heldLocked(strings.Trim(path.Clean("/"+dir), "/"))
+	t.mu.Unlock()
+	if n != nil {
+		t.nameChanged(n, name)
 	}
 }
 
-// held finds a node by path without asking any row: nil when no door holds it.
-func (t *Tree) held(p string) *node {
-	p = strings.Trim(path.Clean("/"+p), "/")
+func (t *Tree) nameChanged(dir *node, name string) {
+	t.forgetContent([]*node{dir})
+	t.announce(Change{Ino: dir.ino}, Change{Parent: dir.ino, Name: name})
+}
+
+// heldLocked finds a directory by path without asking any row: nil when no door holds it. It knows the fixed part
+// of the tree and the objects in it.
+func (t *Tree) heldLocked(p string) *node {
 	if p == "" {
 		return t.root
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if n := t.nodes[number("", p, 0, 0)]; n != nil && n.id == "" && n.rel == p {
 		return n
 	}
-	for _, n := range t.nodes {
-		if n.kind == dirNode && n.pathLocked() == p {
-			return n
+	for i := 0; i < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		dir := t.heldLocked(p[:i])
+		if dir == nil || dir.dir == nil || dir.dir.Objects == nil {
+			continue
+		}
+		name, rel, _ := strings.Cut(p[i+1:], "/")
+		for id := range t.objects {
+			if n := t.links[linkKey{id, ""}]; n != nil && n.parent == dir && n.name == name {
+				return t.links[linkKey{id, rel}]
+			}
 		}
 	}
 	return nil
