@@ -32,8 +32,6 @@ type Cloud struct {
 	LogFile    func() ([]byte, error)
 	Features   func() []words.Opt
 	Shutdown   func() // stops every container, then the daemon; returns at once
-	// Home is the home directory of a caller, for the credentials in its docker configuration; "" when it has none.
-	Home func(uid uint32) string
 }
 
 // Root is the layout of /cc.

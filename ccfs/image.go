@@ -63,11 +63,11 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host.", 1, nil, c.load),
 		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host.", 2, nil, c.importTar),
 		job("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
-			_, err := c.Images.Tag(m.Args[0], m.Args[1])
-			return err
+			return c.Images.Tag(m.Args[0], m.Args[1])
 		}),
-		job("rm", "REF [wait=DURATION]", "Take a name away; gc takes the bytes.", 1, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
-			return c.Images.Remove(m.Args[0])
+		job("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
+			_, err := c.Images.Remove(m.Args[0])
+			return err
 		}),
 		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to.", 0, nil, func(ctx context.Context, _ *tree.Request, _ wordsMessage) error {
 			return c.collect(ctx)
@@ -79,14 +79,8 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 type wordsMessage = words.Message
 
 func (c *Cloud) pull(ctx context.Context, r *tree.Request, m wordsMessage) error {
-	o := image.PullOptions{Home: c.home(r.Caller.UID)}
-	if text, ok := m.Opt("platform"); ok {
-		p, err := image.ParsePlatform(text)
-		if err != nil {
-			return err
-		}
-		o.Platform = p
-	}
+	o := image.PullOptions{Login: image.Login{Home: homeOf(r.Caller.UID), UID: r.Caller.UID}}
+	o.Platform, _ = m.Opt("platform")
 	if text, ok := m.Opt("insecure"); ok {
 		on, err := words.Switch(text)
 		if err != nil {
@@ -101,40 +95,32 @@ func (c *Cloud) pull(ctx context.Context, r *tree.Request, m wordsMessage) error
 	return err
 }
 
-// home is where the caller's registry credentials are; the daemon's own are nobody else's.
-func (c *Cloud) home(uid uint32) string {
-	if c.Home != nil {
-		return c.Home(uid)
+// openFor opens a file of this host as the caller could: the daemon's own rights are nobody else's.
+func openFor(r *tree.Request, name string) (*os.File, error) {
+	if !path.IsAbs(name) {
+		return nil, fault.New(fault.Invalid, "%q is no absolute path", name)
 	}
-	return homeOf(uid)
-}
-
-// hostPath refuses paths of this host to callers who could not read them themselves: only its owner may name one.
-func hostPath(r *tree.Request, p string) error {
-	if !r.Caller.Root() {
-		return fault.New(fault.Denied, "cannot read %s for you: only the host's owner names files of the host", p)
+	var groups []uint32
+	if r.Caller.Groups != nil {
+		groups = r.Caller.Groups()
 	}
-	if !path.IsAbs(p) {
-		return fault.New(fault.Invalid, "%q is no absolute path", p)
-	}
-	return nil
+	return image.OpenAs(name, r.Caller.UID, r.Caller.GID, groups)
 }
 
 func (c *Cloud) load(ctx context.Context, r *tree.Request, m wordsMessage) error {
-	if err := hostPath(r, m.Args[0]); err != nil {
-		return err
+	f, err := openFor(r, m.Args[0])
+	if err != nil {
+		return fault.Wrap(err, "cannot load image")
 	}
-	_, err := c.Images.Load(ctx, m.Args[0], nil)
+	defer f.Close()
+	_, err = c.Images.LoadFrom(ctx, f, nil)
 	return err
 }
 
 func (c *Cloud) importTar(ctx context.Context, r *tree.Request, m wordsMessage) error {
-	if err := hostPath(r, m.Args[0]); err != nil {
-		return err
-	}
-	f, err := os.Open(m.Args[0])
+	f, err := openFor(r, m.Args[0])
 	if err != nil {
-		return fault.Wrap(err, "cannot import %s", m.Args[1])
+		return fault.Wrap(err, "cannot import image %s", m.Args[1])
 	}
 	defer f.Close()
 	_, err = c.Images.Import(ctx, f, m.Args[1], nil)
@@ -148,8 +134,8 @@ func (c *Cloud) collect(ctx context.Context) error {
 			c.Containers.DrainImage(i.Digest)
 		}
 	}
-	freed, err := c.Images.GC(ctx)
-	c.Events.Add("collected", "image", "", "bytes", strconv.FormatInt(freed, 10))
+	gone, err := c.Images.GC(ctx)
+	c.Events.Add("collected", "image", "", "images", strconv.Itoa(gone.Images), "bytes", strconv.FormatInt(gone.Bytes, 10))
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/containercloud/cc/runtime/cgroup"
 	"github.com/containercloud/cc/runtime/container"
 	"github.com/containercloud/cc/runtime/image"
+	"github.com/containercloud/cc/runtime/image/builtin"
 	"github.com/containercloud/cc/runtime/keeper"
 	"github.com/containercloud/cc/store"
 )
@@ -114,7 +115,11 @@ func (d *daemon) openStore(context.Context) (err error) {
 }
 
 func (d *daemon) openImages(context.Context) (err error) {
-	d.images, err = image.Open(filepath.Join(d.conf.state, "image"), image.Options{Log: d.log})
+	tar, err := builtin.Tar()
+	if err != nil { // a ccd built without it: the image says so when asked for
+		d.log.Warn("no builtin image", "error", err)
+	}
+	d.images, err = image.Open(filepath.Join(d.conf.state, "image"), image.Options{Log: d.log, Builtin: tar})
 	return err
 }
 
