@@ -1,0 +1,133 @@
+package main
+
+import (
+	"io"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// attachment is cc in the foreground of a program in a container: its streams are cc's, cc's signals are
+// its. A run and an exec session differ only in the names of the files.
+type attachment struct {
+	c       *call
+	signals *signals
+	name    string // for messages: "web"
+
+	stdin, stdout, stderr string
+	tell                  func(message string) error // to the ctl
+	wait                  func() (string, error)     // until the end; the line that tells how
+	eof                   func() error               // what ends the program's stdin
+}
+
+// container attaches to what a run line started.
+func (a *attachment) container(dir string) {
+	t := &a.c.tree
+	a.name = strings.TrimPrefix(dir, "container/")
+	a.stdin, a.stdout, a.stderr = dir+"/stdin", dir+"/live/stdout", dir+"/live/stderr"
+	a.tell = func(m string) error { return t.fs.WriteFile(dir+"/ctl", m+"\n", false) }
+	a.eof = func() error { return a.tell("eof") }
+	a.wait = func() (string, error) {
+		if _, err := t.patient(dir + "/wait/exited"); err != nil {
+			return "", err
+		}
+		line, err := t.patient(dir + "/exit")
+		return string(line), err
+	}
+}
+
+// run carries the streams until the program has ended, and returns its exit status.
+func (a *attachment) run() (exitStatus, error) {
+	c := a.c
+	tty := c.opt.on("tty")
+	if tty && c.inTTY && c.opt.on("interactive") && !c.tree.dry {
+		restore, err := rawMode(c.fds[0])
+		if err != nil {
+			return 0, failedf(exitEngine, "cannot use the terminal: %v", err)
+		}
+		defer restore()
+	}
+	a.signals.forward(a, tty)
+	copies := []*copying{a.copy(a.stdout, c.out)}
+	if !tty {
+		copies = append(copies, a.copy(a.stderr, c.err))
+	}
+	if c.opt.on("interactive") {
+		if c.tree.dry {
+			a.input()
+		} else {
+			go a.input()
+		}
+	}
+	line, err := a.wait()
+	for _, s := range copies {
+		if e := <-s.done; err == nil && e != nil && !is(e, syscall.ENOENT) {
+			err = e
+		}
+	}
+	if c.tree.dry {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, a.lost(err)
+	}
+	return a.status(line)
+}
+
+// lost says what became of the program when cc could not follow it to the end.
+func (a *attachment) lost(err error) error {
+	err = a.c.tree.explain(err, "follow container/"+a.name)
+	if f, ok := err.(*failure); ok && f.code == exitUnreachable {
+		return f.withHint("%s runs on: cc logs -f %s, when the daemon is back", a.name, a.name)
+	}
+	return engineFailure(err)
+}
+
+// status reads `code signal oom time restarts`.
+func (a *attachment) status(line string) (exitStatus, error) {
+	e, ok := parseExit(line)
+	switch {
+	case !ok:
+		return 0, failedf(exitEngine, "%s ended, and nobody knows how: %q", a.name, strings.TrimSpace(line))
+	case e.oom:
+		a.c.note("%s was killed: it used all of its memory", a.name)
+	}
+	return exitStatus(e.code), nil
+}
+
+// exit is how a program ended.
+type exit struct {
+	code int // 128 + signal when a signal ended it
+	oom  bool
+}
+
+func parseExit(line string) (exit, bool) {
+	w := fields(strings.TrimSpace(line), 3)
+	code, err := strconv.Atoi(w[0])
+	if err != nil || code < 0 {
+		return exit{}, false
+	}
+	if code == 0 && w[1] != "" {
+		if n, err := strconv.Atoi(w[1]); err == nil && n > 0 {
+			code = 128 + n
+		}
+	}
+	return exit{code & 0xff, w[2] == "on" || w[2] == "oom" || w[2] == "true" || w[2] == "yes" || w[2] == "1"}, true
+}
+
+// copying is one stream on its way; done yields its error, nil at its end.
+type copying struct{ done chan error }
+
+// copy starts to copy a stream of the tree to w. It opens the stream before it returns, so that -x prints
+// the files in the order in which they are used.
+func (a *attachment) copy(name string, w io.Writer) *copying {
+	s := &copying{done: make(chan error, 1)}
+	t := &a.c.tree
+	f, err := t.fs.Open(name, syscall.O_RDONLY)
+	if err != nil {
+		s.done <- err
+		return s
+	}
+	go func() { s.done <- t.follow(name, f, 0, w) }()
+	return s
+}

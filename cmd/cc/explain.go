@@ -1,0 +1,73 @@
+package main
+
+import (
+	"io"
+	"strings"
+)
+
+var explainVerb = verb{
+	name: "explain", args: "PATH...", short: "print the schema of files: kind, syntax, default, when a change applies",
+	examples: []string{"cc explain /cc/container/web/memory", "cc explain container/NAME"},
+	min:      1, max: -1, objects: "path",
+	run: func(c *call) error {
+		schema, err := c.tree.read("schema")
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, arg := range c.args {
+			found := explainPath(schema, c.tree.root, arg)
+			if len(found) == 0 {
+				errs = append(errs, failedf(exitNotFound, "the schema knows no file %s", arg).withHint("cat %s/schema", c.tree.root))
+				continue
+			}
+			_, err := io.WriteString(c.out, c.safe(strings.Join(found, "\n"), c.outTTY)+"\n")
+			errs = append(errs, err)
+		}
+		return join(errs)
+	},
+}
+
+// explainPath finds the schema lines of a file, or of the files in a directory.
+func explainPath(schema, root, arg string) []string {
+	arg = strings.Trim(strings.TrimPrefix(arg, root), "/")
+	var exact, below []string
+	for _, l := range tableLines(schema) {
+		pattern := strings.Trim(strings.TrimPrefix(fields(l, 1)[0], "/cc"), "/")
+		switch {
+		case matchPath(pattern, arg):
+			exact = append(exact, l)
+		case matchPath(pathDir(pattern), arg):
+			below = append(below, l)
+		}
+	}
+	if len(exact) > 0 {
+		return exact
+	}
+	return below
+}
+
+func pathDir(p string) string {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i]
+	}
+	return ""
+}
+
+// matchPath compares a path with a schema path, in which a word in capitals stands for any name.
+func matchPath(pattern, path string) bool {
+	a, b := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] && !wild(a[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func wild(part string) bool {
+	return part != "" && strings.ToUpper(part) == part && strings.ToLower(part) != part
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/containercloud/cc/words"
+)
+
+var imagePull = verb{
+	noun: "image", name: "pull", also: []string{"pull"}, args: "REF...", short: "fetch images from their registries",
+	long: `
+It shows progress until the image is there. Ctrl-C leaves the pull going on: cat /cc/image/status. Credentials come
+from ~/.docker/config.json.`,
+	examples: []string{"cc pull debian:12", "cc pull --insecure 10.0.0.5:5000/team/app:1"},
+	flags: []flag{
+		{long: "platform", arg: "OS/ARCH", doc: "linux/arm64"},
+		{long: "insecure", doc: "a registry without TLS"},
+		{long: "detach", short: "d", doc: "do not wait for the end"},
+	},
+	min: 1, max: -1,
+	run: func(c *call) error {
+		var errs []error
+		for _, ref := range c.args {
+			m := words.Message{Verb: "pull", Args: []string{ref}}
+			if p := c.opt.get("platform", ""); p != "" {
+				m.Opts = append(m.Opts, words.Opt{Key: "platform", Value: p})
+			}
+			if c.opt.on("insecure") {
+				m.Opts = append(m.Opts, words.Opt{Key: "insecure", Value: "on"})
+			}
+			errs = append(errs, c.imageJob(m))
+		}
+		return join(errs)
+	},
+}
+
+var imageLoad = verb{
+	noun: "image", name: "load", args: "FILE", short: "read an OCI layout or a docker archive",
+	examples: []string{"cc image load app.tar", "docker save app | cc image load -"},
+	min:      1, max: 1, objects: "file",
+	run: func(c *call) error {
+		return c.withFile(c.args[0], func(path string) error {
+			return c.imageJob(words.Message{Verb: "load", Args: []string{path}})
+		})
+	},
+}
+
+var imageImport = verb{
+	noun: "image", name: "import", args: "ROOTFS.tar NAME", short: "make an image of a root file system",
+	examples: []string{"cc image import rootfs.tar bb", "tar -C /srv/root -c . | cc image import - bb"},
+	min:      2, max: 2, objects: "file",
+	run: func(c *call) error {
+		return c.withFile(c.args[0], func(path string) error {
+			return c.imageJob(words.Message{Verb: "import", Args: []string{path, c.args[1]}})
+		})
+	},
+}
+
+var imageTag = verb{
+	noun: "image", name: "tag", also: []string{"tag"}, args: "REF NEW", short: "give an image one more name",
+	min: 2, max: 2, objects: "image",
+	run: func(c *call) error {
+		return c.imageJob(words.Message{Verb: "tag", Args: c.args})
+	},
+}
+
+var imageRemove = verb{
+	noun: "image", name: "rm", also: []string{"image delete", "rmi"}, args: "REF...", short: "take names away from images",
+	long: `Names that nothing has are as they should be. cc image gc takes the bytes of images without a name.`,
+	min:  1, max: -1, objects: "image",
+	run: func(c *call) error {
+		var errs []error
+		for _, ref := range c.args {
+			err := c.imageJob(words.Message{Verb: "rm", Args: []string{ref}})
+			if !is(err, syscall.ENOENT) {
+				errs = append(errs, err)
+			}
+		}
+		return join(errs)
+	},
+}
+
+var imageCollect = verb{
+	noun: "image", name: "gc", short: "delete images that no name and no container refers to",
+	run: func(c *call) error { return c.imageJob(words.Message{Verb: "gc"}) },
+}
+
+var imageList = verb{
+	noun: "image", name: "list", also: []string{"images", "image ls"}, short: "list images",
+	flags: tableFlags,
+	run: func(c *call) error {
+		text, err := c.tree.read("image/index")
+		if err != nil {
+			return err
+		}
+		t := &table{noun: "images", columns: []column{
+			{name: "name"}, {name: "digest"}, {name: "size", kind: size}, {name: "created", kind: age}, {name: "containers", kind: count},
+		}}
+		for _, l := range tableLines(text) {
+			w := fields(l, 5) // REF DIGEST SIZE CREATED USERS
+			if c.outTTY && len(w[1]) > 19 {
+				w[1] = w[1][:19]
+			}
+			t.add(w[0], w[1], w[2], w[3], w[4])
+		}
+		return c.print(t)
+	},
+}
+
+// withFile hands a file's absolute path to use, as the daemon opens it; - is spooled from cc's input first.
+func (c *call) withFile(name string, use func(path string) error) error {
+	if name != "-" {
+		path, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		return use(path)
+	}
+	f, err := os.CreateTemp("", "cc-image-*.tar")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := copyInput(f, c.in); err != nil {
+		return fmt.Errorf("cannot spool the archive: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return use(f.Name())
+}
+
+// jobWait is how long one write waits for a job; the door ends writes after ten minutes.
+const jobWait = "5m"
+
+// imageJob sends a message to the image store and waits for its end, showing progress on a terminal.
+func (c *call) imageJob(m words.Message) error {
+	if c.opt.on("detach") {
+		return c.tree.say("image/ctl", m.String())
+	}
+	m.Opts = append(m.Opts, words.Opt{Key: "wait", Value: jobWait})
+	stop := c.showProgress(m)
+	defer stop()
+	for {
+		err := c.tree.fs.WriteFile("image/ctl", m.String()+"\n", false)
+		switch {
+		case is(err, syscall.ETIMEDOUT) && m.Verb == "pull": // a pull goes on where it was
+		case is(err, syscall.EINTR):
+			return exitStatus(exitInterrupted)
+		default:
+			return c.tree.explain(err, m.Verb+" image")
+		}
+	}
+}
+
+// showProgress prints what image/status says of the job on one line, until stop.
+func (c *call) showProgress(m words.Message) (stop func()) {
+	if !c.errTTY || len(m.Args) == 0 || c.opt.on("json") || c.tree.dry {
+		return func() {}
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		shown := false
+		for {
+			select {
+			case <-tick.C:
+				for _, j := range c.jobs() {
+					if j.phase != "done" && j.phase != "failed" && (j.ref == m.Args[0] || j.ref == m.Args[len(m.Args)-1]) {
+						fmt.Fprintf(c.err, "\r\x1b[K%s", escape(j.String()))
+						shown = true
+					}
+				}
+			case <-end:
+				if shown {
+					fmt.Fprint(c.err, "\r\x1b[K")
+				}
+				return
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
+	}
+}
+
+// job is a line of image/status: VERB REF DONE TOTAL PHASE LAYERS-DONE LAYERS [SENTENCE].
+type job struct {
+	verb, ref, done, total, phase, layers, of, sentence string
+}
+
+func (j job) String() string {
+	s := j.verb + " " + j.ref + ": " + j.phase
+	done, _ := strconv.ParseFloat(j.done, 64)
+	if total, _ := strconv.ParseFloat(j.total, 64); total > 0 {
+		s += fmt.Sprintf(" %s of %s (%.0f%%)", humanBytes(j.done), humanBytes(j.total), 100*done/total)
+	}
+	if j.of != "" && j.of != "0" {
+		s += ", layers " + j.layers + "/" + j.of
+	}
+	return s
+}
+
+func (c *call) jobs() []job {
+	text, err := readAll(bare(c.tree.fs), "image/status")
+	if err != nil {
+		return nil
+	}
+	var list []job
+	for _, l := range tableLines(string(text)) {
+		w := fields(l, 8)
+		list = append(list, job{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]})
+	}
+	return list
+}
+
+// jobTable is the jobs for cc status.
+func (c *call) jobTable() *table {
+	t := &table{noun: "jobs", columns: []column{
+		{name: "job"}, {name: "image"}, {name: "phase"}, {name: "done", kind: size}, {name: "total", kind: size}, {name: "error"},
+	}}
+	for _, j := range c.jobs() {
+		if j.phase != "done" {
+			t.add(j.verb, j.ref, j.phase, j.done, j.total, j.sentence)
+		}
+	}
+	return t
+}

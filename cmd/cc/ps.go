@@ -1,0 +1,110 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/containercloud/cc/words"
+)
+
+var psVerb = verb{
+	name: "ps", also: []string{"container list", "container ls", "list", "ls"}, short: "list containers",
+	long:     `Those that run, or with --all every one.`,
+	examples: []string{"cc ps -a", "cc ps -q | xargs cc stop", "cc ps --json", "cc ps --columns name,ip"},
+	flags: append([]flag{
+		{long: "all", short: "a", doc: "also those that do not run"},
+		{long: "label", short: "l", arg: "KEY[=VALUE]", doc: "only with this label"},
+		{long: "vpc", arg: "VPC", doc: "only in this VPC", from: "vpc"},
+	}, tableFlags...),
+	run: runPs,
+}
+
+// containerRow is what lists show of a container.
+type containerRow struct {
+	name, id, state, since, image, vpc, ip, exit, restarts, created, command string
+}
+
+func runPs(c *call) error {
+	rows, err := c.containerRows()
+	if err != nil {
+		return err
+	}
+	t := &table{noun: "containers", columns: []column{
+		{name: "name"}, {name: "image"}, {name: "command"}, {name: "state"}, {name: "since", kind: age}, {name: "vpc"}, {name: "ip"},
+		{name: "exit", kind: count, wide: true}, {name: "restarts", kind: count, wide: true},
+		{name: "created", kind: age, wide: true}, {name: "id", wide: true},
+	}}
+	for _, r := range rows {
+		if c.listed(r) {
+			t.add(r.name, r.image, c.short(r.command), r.state, r.since, r.vpc, r.ip, r.exit, r.restarts, r.created, r.id)
+		}
+	}
+	return c.print(t)
+}
+
+// listed applies the options that choose among containers.
+func (c *call) listed(r containerRow) bool {
+	if !c.opt.on("all") && !running(r.state) {
+		return false
+	}
+	if vpc := c.opt.get("vpc", r.vpc); vpc != r.vpc {
+		return false
+	}
+	for _, l := range c.opt.list("label") {
+		key, value, valued := strings.Cut(l, "=")
+		labels := c.tree.keys("container/" + r.name + "/labels")
+		if !labels.has(key) || valued && labels.get(key) != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (k keyed) has(key string) bool {
+	for _, o := range k {
+		if o.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// short cuts a command for a terminal's width.
+func (c *call) short(command string) string {
+	if runes := []rune(command); c.outTTY && len(runes) > 40 {
+		return string(runes[:39]) + "…"
+	}
+	return command
+}
+
+// containerRows reads all containers: one file when the tree has an index, else a few of each.
+func (c *call) containerRows() ([]containerRow, error) {
+	all, err := c.objects("container")
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]containerRow, 0, len(all))
+	for _, e := range all {
+		w := e.cells // NAME ID STATE SINCE IMAGE VPC IP EXIT RESTARTS CREATED COMMAND
+		if len(w) >= 11 {
+			rows = append(rows, containerRow{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10]})
+		} else {
+			rows = append(rows, c.containerRow(e))
+		}
+	}
+	return rows, nil
+}
+
+func (c *call) containerRow(e entry) containerRow {
+	dir := "container/" + e.name
+	st := c.tree.keys(dir + "/status")
+	var args []string
+	for _, l := range words.Lines(c.tree.value(dir + "/args")) {
+		args = append(args, words.Item(l))
+	}
+	exit, _, _ := strings.Cut(c.tree.value(dir+"/exit"), " ")
+	return containerRow{
+		name: e.name, id: e.id, state: st.get("state"), since: st.get("since"), ip: st.get("ip"), restarts: st.get("restarts"),
+		image: c.tree.value(dir + "/image"), vpc: c.tree.value(dir + "/vpc"), created: c.tree.value(dir + "/created"),
+		exit: exit, command: words.Join(args),
+	}
+}

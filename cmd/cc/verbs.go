@@ -1,0 +1,17 @@
+package main
+
+// verbs is the table of all verbs, in the order of `cc help`. Two of them print the table they are in, which
+// Go allows in a function only.
+func verbs() []*verb {
+	helpVerb.run, completeVerb.run = runHelp, runComplete
+	return []*verb{
+		&runVerb, &psVerb, &statusVerb, &logsVerb, &execVerb, &cpVerb, &waitVerb,
+		&startVerb, &stopVerb, &restartVerb, &killVerb, &pauseVerb, &resumeVerb, &renameVerb, &updateVerb, &rmVerb,
+		&vpcCreate, &vpcList, &vpcDelete,
+		&imagePull, &imageList, &imageLoad, &imageImport, &imageTag, &imageRemove, &imageCollect,
+		&volumeCreate, &volumeList, &volumeDelete,
+		&containerRun,
+		&metricsVerb, &topVerb, &eventsVerb, &inspectVerb, &explainVerb,
+		&doctorVerb, &helpVerb, &completionVerb, &versionVerb, &completeVerb,
+	}
+}
