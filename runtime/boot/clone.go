@@ -32,6 +32,12 @@ func CloneMount(source *os.File, readOnly bool, ids IDMap) (*os.File, error) {
 	return m, nil
 }
 
+// CloneTop is CloneMount without what is mounted below. Its result may be a lower of several overlays (OverlayOptions.Mapped).
+func CloneTop(source *os.File, ids IDMap) (*os.File, error) {
+	m, err := cloneMount(source, ids, false)
+	return m, fault.Wrap(err, "cannot mount %s", source.Name())
+}
+
 func cloneMount(source *os.File, ids IDMap, recursive bool) (*os.File, error) {
 	fd, err := rawFd(source)
 	if err != nil {

@@ -22,6 +22,9 @@ import (
 // a mount and a network namespace of their own; and a small keeper, the parent of every ccinit.
 func TestMain(m *testing.M) {
 	switch os.Getenv("BOOT_TEST_PART") {
+	case "probe":
+		probe(os.Args[1:])
+		os.Exit(0)
 	case "keeper":
 		runKeeper()
 	case "tests":

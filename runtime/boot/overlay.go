@@ -18,6 +18,8 @@ type OverlayOptions struct {
 	// IDs: files of the lowers have container ids (0-based) on disk and are the mapped ids' in the mount. Files that
 	// the container writes have the mapped ids on disk.
 	IDs IDMap
+	// Mapped: the lowers are mapped mounts already (CloneTop), or need no map. An overlay as lower must be, because it cannot be mapped.
+	Mapped bool
 }
 
 // Overlay makes the root file system of a container as a detached mount. lowers come topmost first; they, upper and work are directories on
@@ -31,7 +33,7 @@ func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.F
 			return nil, err
 		}
 	}
-	layers := layerSet{ids: o.IDs}
+	layers := layerSet{ids: o.IDs, mapped: o.Mapped}
 	defer layers.close()
 	for _, l := range lowers {
 		if err := layers.lower(l); err != nil {
@@ -55,6 +57,7 @@ func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.F
 // layerSet holds the directories an overlay is made of, each on a mapped mount of its own when there is a map.
 type layerSet struct {
 	ids         IDMap
+	mapped      bool
 	lowers      []*os.File
 	upper, work *os.File
 	own         []*os.File // to close
@@ -67,7 +70,7 @@ func (l *layerSet) close() {
 }
 
 func (l *layerSet) lower(dir *os.File) error {
-	if l.ids.Size != 0 {
+	if l.ids.Size != 0 && !l.mapped {
 		m, err := cloneMount(dir, l.ids, false)
 		if err != nil {
 			return err

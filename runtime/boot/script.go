@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 )
 
@@ -84,7 +85,20 @@ func name(n uint64, s string) value { return value{n: n, text: s} }
 
 func hex(n uint64) string { return fmt.Sprintf("%#x", n) }
 
-func text(list any) string { return fmt.Sprintf("%q", list) }
+// text prints a list, the front of it when it is long: it goes into errors.
+func text(list []string) string {
+	b := []byte{'['}
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		if len(b) > 100 {
+			return string(append(b, "...]"...))
+		}
+		b = strconv.AppendQuote(b, s[:min(len(s), 100)])
+	}
+	return string(append(b, ']'))
+}
 
 // bits prints the flags of n that pairs (text, bit) name.
 func bits(n uint64, pairs ...any) value {

@@ -1,15 +1,22 @@
 package boot
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/seccomp"
 )
 
@@ -141,9 +148,338 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-func TestLook(t *testing.T) {
+func TestLaunch(t *testing.T) {
 	both(t, func(t *testing.T, o SlotOptions) {
-		got := run(t, o, nil, "sh", "-c", "cat /proc/self/status /proc/self/mountinfo; ls -l /dev /proc/self/fd /; id; pwd; cat /proc/self/cgroup; cat /proc/self/limits; hostname; ping -c1 127.0.0.1")
-		t.Log(got.out)
+		s := newSlot(t, o)
+		must(t, s.Launch(testContext(t), config(t, rootOf(t, image(t), o.IDs), "sh", "-c", "exit 9")))
+		if st := waitExit(t, s.PidFD()); st.ExitStatus() != 9 {
+			t.Errorf("status %#x", st)
+		}
+	})
+}
+
+func TestExitStatus(t *testing.T) {
+	for script, want := range map[string]unix.WaitStatus{"exit 0": 0, "exit 3": 3 << 8, "kill -9 $$; exit 1": 1 << 8, "exit 255": 255 << 8} {
+		if got := run(t, SlotOptions{IDs: mapped}, nil, "sh", "-c", script); got.status != want {
+			t.Errorf("%s: status %#x, want %#x", script, got.status, want)
+		}
+	}
+}
+
+// What execve says must reach the caller apart from every other failure: 127 and 126 depend on it.
+func TestExecErrors(t *testing.T) {
+	lower := image(t)
+	must(t, os.WriteFile(lower+"/bin/plain", []byte("x"), 0o644))
+	must(t, os.WriteFile(lower+"/bin/noexec", []byte("no format"), 0o755))
+	must(t, os.Mkdir(lower+"/bin/dir", 0o755))
+	for what, want := range map[string]syscall.Errno{
+		"nothing": unix.ENOENT, "/bin/nothing": unix.ENOENT, "plain": unix.EACCES, "/bin/plain": unix.EACCES,
+		"noexec": unix.ENOEXEC, "/bin/dir": unix.EACCES, "dir": unix.EACCES, "/etc/passwd/x": unix.ENOTDIR,
+	} {
+		for _, launch := range []bool{false, true} {
+			s := newSlot(t, SlotOptions{IDs: mapped, ID: "slot/" + what})
+			c := config(t, rootOf(t, lower, mapped), what)
+			var err error
+			if launch {
+				err = s.Launch(testContext(t), c)
+			} else if err = s.Arm(testContext(t), c); err == nil {
+				err = s.Start(testContext(t))
+			}
+			var op *OpError
+			if !errors.As(err, &op) || op.Op != "execve" || op.Errno != want {
+				t.Errorf("%s (launch %v): %v, want %v from execve", what, launch, err, want)
+			}
+		}
+	}
+}
+
+// A failure before is another op's.
+func TestOpError(t *testing.T) {
+	s := newSlot(t, SlotOptions{IDs: mapped})
+	c := config(t, rootOf(t, image(t), mapped), "true")
+	c.Mounts = []Mount{{Target: "/bin/busybox/x"}}
+	var op *OpError
+	if err := s.Arm(testContext(t), c); !errors.As(err, &op) || op.Op == "execve" || op.Errno != unix.ENOTDIR {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Trap 10 of the research: a daemon that ends starts nothing.
+func TestNoStartAtEOF(t *testing.T) {
+	lower := image(t)
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o777))
+	for _, init := range []bool{false, true} {
+		s := newSlot(t, SlotOptions{})
+		c := config(t, rootOf(t, lower, IDMap{}), "touch", "/data/started")
+		c.Init = init
+		c.Mounts = []Mount{{Target: "/data", Source: cloned(t, dir, IDMap{})}}
+		must(t, s.Arm(testContext(t), c))
+		must(t, s.wire.close())
+		if st := waitExit(t, s.PidFD()); st.ExitStatus() == 0 {
+			t.Errorf("status %#x: something ran", st)
+		}
+		if _, err := os.Stat(dir + "/started"); err == nil {
+			t.Error("an armed container started when its daemon ended")
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	for _, arm := range []bool{false, true} {
+		s := newSlot(t, SlotOptions{IDs: mapped})
+		if arm {
+			must(t, s.Arm(testContext(t), config(t, rootOf(t, image(t), mapped), "sleep", "100")))
+		}
+		pidfd, err := unix.Dup(int(s.PidFD().Fd()))
+		must(t, err)
+		must(t, s.Close())
+		must(t, s.Close())
+		f := os.NewFile(uintptr(pidfd), "pidfd")
+		waitExit(t, f)
+		f.Close()
+	}
+}
+
+func TestArmTwice(t *testing.T) {
+	s := newSlot(t, SlotOptions{IDs: mapped})
+	c := config(t, rootOf(t, image(t), mapped), "true")
+	must(t, s.Arm(testContext(t), c))
+	if err := s.Arm(testContext(t), c); !fault.Is(err, fault.Busy) {
+		t.Errorf("second Arm: %v", err)
+	}
+	must(t, s.Start(testContext(t)))
+	if err := s.Start(testContext(t)); !fault.Is(err, fault.Busy) {
+		t.Errorf("second Start: %v", err)
+	}
+}
+
+func TestInit(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		got := run(t, o, func(c *Config) { c.Init = true }, "sh", "-c", "echo $$; cat /proc/1/comm; (sleep 0.01 &); sleep 0.05; grep -l '^State:.Z' /proc/[0-9]*/status; exit 6")
+		if got.out != "2\nccinit\n" || got.status.ExitStatus() != 6 {
+			t.Errorf("got %q, status %#x", got.out, got.status)
+		}
+		got = run(t, o, func(c *Config) { c.Init = true }, "sh", "-c", "kill -9 $$")
+		if got.status.ExitStatus() != 137 {
+			t.Errorf("killed: status %#x", got.status)
+		}
+	})
+}
+
+func TestProcess(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		got := run(t, o, func(c *Config) {
+			c.Process.UID, c.Process.GID, c.Process.Groups = 1000, 1001, []uint32{5, 27}
+			c.Process.Dir, c.Process.Env = "/srv/made/here", []string{"PATH=/bin", "A=b c"}
+		}, "sh", "-c", "id -u; id -g; id -G; pwd; echo $A; umask; hostname; echo hi > /dev/stdout")
+		if want := "1000\n1001\n1001 5 27\n/srv/made/here\nb c\n0022\nbox\nhi\n"; got.out != want {
+			t.Errorf("got %q, want %q", got.out, want)
+		}
+	})
+}
+
+func TestCapabilities(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		o.Capabilities = append(DefaultCapabilities(), "NET_RAW")
+		check := func(change func(*Config), want map[string]string) {
+			t.Helper()
+			got := probeIn[map[string]string](t, o, image(t), change, "status")
+			for k, v := range want {
+				if got[k] != v {
+					t.Errorf("%s is %s, want %s", k, got[k], v)
+				}
+			}
+		}
+		check(func(c *Config) { c.Capabilities = []string{"CHOWN", "CAP_NET_RAW"} },
+			map[string]string{"CapEff": "0000000000002001", "CapPrm": "0000000000002001", "CapBnd": "0000000000002001", "CapInh": "0000000000000000", "CapAmb": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2"})
+		check(func(c *Config) { c.Capabilities, c.Process.UID = []string{"CHOWN", "NET_BIND_SERVICE"}, 33 },
+			map[string]string{"CapEff": "0000000000000000", "CapPrm": "0000000000000000", "CapBnd": "0000000000000401", "CapInh": "0000000000000000"})
+		check(func(c *Config) {
+			c.Capabilities, c.Ambient, c.Process.UID = []string{"CHOWN", "NET_BIND_SERVICE"}, []string{"NET_BIND_SERVICE"}, 33
+		}, map[string]string{"CapEff": "0000000000000400", "CapAmb": "0000000000000400", "CapBnd": "0000000000000401"})
+		check(func(c *Config) { c.NoNewPrivs = false }, map[string]string{"NoNewPrivs": "0", "Seccomp": "2", "CapEff": "00000000800405fb"})
+		check(func(c *Config) { c.NoNewPrivs, c.Process.UID = false, 7 }, map[string]string{"NoNewPrivs": "0", "Seccomp": "2", "CapEff": "0000000000000000", "CapPrm": "0000000000000000"})
+		check(func(c *Config) { c.Seccomp = nil; c.Capabilities = nil }, map[string]string{"Seccomp": "0", "CapEff": "0000000000000000", "CapBnd": "0000000000000000"})
+	})
+	s := newSlot(t, SlotOptions{})
+	if s.Grants([]string{"SYS_ADMIN"}) || !s.Grants([]string{"CAP_CHOWN"}) {
+		t.Error("Grants is wrong")
+	}
+	c := config(t, rootOf(t, image(t), IDMap{}), "true")
+	c.Capabilities = []string{"SYS_ADMIN"}
+	if err := s.Arm(testContext(t), c); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a capability beyond the slot's: %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		got := run(t, o, func(c *Config) {
+			c.Rlimits = []Rlimit{{unix.RLIMIT_NOFILE, 100, 200}, {unix.RLIMIT_CORE, 0, 0}, {unix.RLIMIT_NPROC, 1 << 40, 1 << 40}}
+			c.OOMScoreAdj = 300
+		}, "sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj; echo ok")
+		if !strings.HasPrefix(got.out, "100\n200\n0\n300\nok\n") {
+			t.Errorf("got %q", got.out)
+		}
+	})
+	s := newSlot(t, SlotOptions{})
+	c := config(t, rootOf(t, image(t), IDMap{}), "true")
+	c.Rlimits = []Rlimit{{unix.RLIMIT_NOFILE, 5, 4}}
+	if err := s.Arm(testContext(t), c); !fault.Is(err, fault.Invalid) {
+		t.Errorf("soft above hard: %v", err)
+	}
+}
+
+func TestLargeArguments(t *testing.T) {
+	got := probeIn[[]int](t, SlotOptions{IDs: mapped}, image(t), func(c *Config) {
+		for i := range 2000 {
+			c.Process.Env = append(c.Process.Env, fmt.Sprintf("V%d=%s", i, strings.Repeat("e", 100)))
+		}
+		c.Process.Args = append(c.Process.Args, strings.Repeat("a", 100000), strings.Repeat("b", 100000))
+	}, "args")
+	if fmt.Sprint(got) != "[2 200000 2003]" {
+		t.Errorf("got %v", got)
+	}
+	s := newSlot(t, SlotOptions{IDs: mapped})
+	c := config(t, rootOf(t, image(t), mapped), "true", strings.Repeat("x", 5<<20))
+	if err := s.Arm(testContext(t), c); !errors.Is(err, unix.E2BIG) {
+		t.Errorf("5 MiB of arguments: %v", err)
+	}
+}
+
+func TestPing(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		for _, uid := range []uint32{0, 1000} {
+			got := probeIn[string](t, o, image(t), func(c *Config) { c.Process.UID = uid }, "ping")
+			if got != "pong" {
+				t.Errorf("as %d: %s", uid, got)
+			}
+		}
+	})
+}
+
+func TestTerminal(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		lower := image(t)
+		withProbe(t, lower)
+		s := newSlot(t, o)
+		must(t, s.Ready(testContext(t)))
+		for _, init := range []bool{false} {
+			master, slave, err := OpenTerminal(s.Devpts(), o.IDs, 1000, 24, 80)
+			must(t, err)
+			defer master.Close()
+			c := config(t, rootOf(t, lower, o.IDs), "/bin/probe", "tty")
+			c.Process.Env = append(c.Process.Env, "BOOT_TEST_PART=probe")
+			c.Process.UID = 1000
+			c.TTY, c.Stdio, c.Init = true, [3]*os.File{slave, slave, slave}, init
+			must(t, s.Launch(testContext(t), c))
+			slave.Close()
+			line, err := bufio.NewReader(master).ReadString('\n')
+			must(t, err)
+			var got map[string]string
+			must(t, json.Unmarshal([]byte(line), &got))
+			for k, want := range map[string]string{"0": "/dev/pts/0", "2": "/dev/pts/0", "console": "same", "tty": "open", "size": "80x24", "leader": "true"} {
+				if got[k] != want {
+					t.Errorf("%s: %q, want %q", k, got[k], want)
+				}
+			}
+			waitExit(t, s.PidFD())
+		}
+	})
+}
+
+func cloned(t testing.TB, path string, ids IDMap) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, unix.O_PATH, 0)
+	must(t, err)
+	defer f.Close()
+	m, err := CloneMount(f, false, ids)
+	must(t, err)
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func TestMounts(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		lower := image(t)
+		must(t, os.Mkdir(lower+"/run", 0o755))
+		must(t, os.Mkdir(lower+"/var", 0o755))
+		must(t, os.Symlink("/run", lower+"/var/run"))
+		dir, file := t.TempDir(), filepath.Join(t.TempDir(), "hosts")
+		must(t, os.WriteFile(dir+"/content", []byte("volume\n"), 0o644))
+		must(t, os.WriteFile(file, []byte("127.0.0.1 box\n"), 0o644))
+		got := runIn(t, o, lower, func(c *Config) {
+			c.ReadOnly = true
+			c.Mounts = []Mount{
+				{Target: "/data/a/b", Source: cloned(t, dir, o.IDs)},
+				{Target: "/data/ro", Source: cloned(t, dir, o.IDs), ReadOnly: true},
+				{Target: "/etc/hosts", Source: cloned(t, file, o.IDs), File: true},
+				{Target: "/scratch", Tmpfs: 1 << 20, NoExec: true},
+				{Target: "/var/run/sock", Source: cloned(t, file, o.IDs), File: true},
+				{Target: "/data/a/b/inner", Tmpfs: 1 << 20},
+				{Target: "/dev/shm", Tmpfs: 2 << 20},
+			}
+		}, "sh", "-c", `cat /data/a/b/content /etc/hosts /run/sock
+touch /data/a/b/new && echo rw; touch /data/ro/new || echo ro; touch /new || echo root ro; echo x > /scratch/x && echo scratch
+grep -E ' /(scratch|data/ro|data/a/b|data/a/b/inner|dev/shm) ' /proc/self/mountinfo | sed 's/.* \(\/[a-z/]*\) \([a-z,]*\) - .*/\1 \2/; s/,idmapped//'; stat -c %u:%g /data/a/b/content`)
+		want := `volume
+127.0.0.1 box
+127.0.0.1 box
+rw
+touch: /data/ro/new: Read-only file system
+ro
+touch: /new: Read-only file system
+root ro
+scratch
+/dev/shm rw,nosuid,nodev,noexec,relatime
+/data/a/b rw,nodev,relatime
+/data/ro ro,nodev,relatime
+/scratch rw,nosuid,nodev,noexec,relatime
+/data/a/b/inner rw,nosuid,nodev,relatime
+/dev/shm rw,nosuid,nodev,relatime
+0:0
+`
+		if got.out != want {
+			t.Errorf("got:\n%s\nwant:\n%s", got.out, want)
+		}
+	})
+}
+
+func TestHostNetwork(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		o.HostNet = true
+		got := run(t, o, nil, "sh", "-c", "readlink /proc/self/ns/net; ls /sys/class/net; touch /sys/x || echo ro")
+		here, err := os.Readlink("/proc/self/ns/net")
+		must(t, err)
+		_ = here
+		if !strings.Contains(got.out, "lo\n") || !strings.Contains(got.out, "ro\n") {
+			t.Errorf("got %q, here %s", got.out, here)
+		}
+	})
+}
+
+func TestNamespaces(t *testing.T) {
+	s := newSlot(t, SlotOptions{IDs: mapped})
+	for kind, open := range map[string]func() (*os.File, error){"net": s.NetNS, "mnt": s.MountNS} {
+		f, err := open()
+		must(t, err)
+		defer f.Close()
+		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", s.PID(), kind))
+		must(t, err)
+		mine, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		if err != nil || mine != link {
+			t.Errorf("%s: %s, want %s (%v)", kind, mine, link, err)
+		}
+	}
+}
+
+func TestCgroup(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		o.Cgroup = testGroup(t)
+		got := run(t, o, nil, "sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cgroup.procs; echo 1 > /sys/fs/cgroup/memory/memory.limit_in_bytes")
+		if len(thisHost().groups) > 0 && (!strings.Contains(got.out, ":memory:/\n") || !strings.Contains(got.out, "\n/sys/fs/cgroup/memory/memory.limit_in_bytes\n") || !strings.Contains(got.out, "Read-only file system")) {
+			t.Errorf("got %q", got.out)
+		}
 	})
 }
