@@ -12,16 +12,17 @@ import (
 // file is one open file.
 type file struct {
 	*tree.Handle
-	node    uint64
-	writer  bool
-	stream  bool
-	backing bool // the kernel reads it without us
+	node     uint64
+	writer   bool
+	stream   bool
+	nonblock bool // opened with O_NONBLOCK
+	backing  bool // the kernel reads it without us
 }
 
 func (d *door) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	r := d.begin(&in.InHeader, cancel)
 	defer r.close()
-	h, err := d.tree.Open(r, r.caller(), d.lookups.ino(in.NodeId), in.Flags)
+	h, err := d.tree.Open(r, r.caller(), d.lookups.ino(in.NodeId), in.Flags&^unix.O_NONBLOCK)
 	if in.Flags&unix.O_TRUNC != 0 {
 		d.session.notifier.settle()
 	}
@@ -60,7 +61,10 @@ func (d *door) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 //
 // and NOFLUSH unless close(2) must wait for a commit: it saves one of three round trips.
 func (d *door) opened(h *tree.Handle, node uint64, flags uint32, out *fuse.OpenOut) {
-	f := &file{Handle: h, node: node, writer: flags&unix.O_ACCMODE != unix.O_RDONLY, stream: h.Blocking()}
+	f := &file{
+		Handle: h, node: node, stream: h.Blocking(),
+		writer: flags&unix.O_ACCMODE != unix.O_RDONLY, nonblock: flags&unix.O_NONBLOCK != 0,
+	}
 	if f.writer {
 		d.lookups.opened(node)
 	}
@@ -80,18 +84,21 @@ func (d *door) opened(h *tree.Handle, node uint64, flags uint32, out *fuse.OpenO
 	out.Fh = d.files.add(f)
 }
 
+// Read does not block if the descriptor was opened with O_NONBLOCK and still has it. Setting it later does not count:
+// the Go runtime does that to every file that epoll takes, waits for an edge after EAGAIN, and FUSE, where poll says
+// "ready" always, has none to give. (Who sets it by hand could do no better than spin.)
 func (d *door) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	f, ok := d.files.get(in.Fh)
 	if !ok {
 		return nil, fuse.EBADF
 	}
-	nonblock := in.Flags&unix.O_NONBLOCK != 0
+	nonblock := f.nonblock && in.Flags&unix.O_NONBLOCK != 0
 	if f.stream {
 		n, err := f.Read(stream{cancel}, buf, int64(in.Offset), nonblock)
 		if n > 0 {
 			err = nil
 		}
-		return d.result(buf[:n]), interruptible(err)
+		return d.result(buf[:n], interruptible(err))
 	}
 	r := d.begin(&in.InHeader, cancel)
 	defer r.close()
@@ -99,7 +106,7 @@ func (d *door) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 	if n > 0 {
 		err = nil
 	}
-	return d.result(buf[:n]), d.done(r, err)
+	return d.result(buf[:n], d.done(r, err))
 }
 
 func (d *door) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
@@ -218,10 +225,14 @@ type readResult struct {
 	pool interface{ Put(any) }
 }
 
-func (d *door) result(data []byte) fuse.ReadResult {
+// result is the answer to a read. With an error there must be none: go-fuse would take its status.
+func (d *door) result(data []byte, code fuse.Status) (fuse.ReadResult, fuse.Status) {
+	if code != fuse.OK {
+		return nil, code
+	}
 	r := d.results.Get().(*readResult)
 	r.data = data
-	return r
+	return r, fuse.OK
 }
 
 func (r *readResult) Bytes([]byte) ([]byte, fuse.Status) { return r.data, fuse.OK }

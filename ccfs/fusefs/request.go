@@ -30,6 +30,9 @@ type request struct {
 	mu   sync.Mutex
 	done chan struct{} // made when asked for
 	err  error
+
+	asked  bool
+	groups []uint32
 }
 
 const (
@@ -111,8 +114,19 @@ func (r *request) heed(done <-chan struct{}) {
 // caller is who asks, for the tree.
 func (r *request) caller() tree.Caller {
 	c := callerOf(r.who)
-	c.Groups = sync.OnceValue(func() []uint32 { return groupsOf(r.who.Pid) })
+	c.Groups = r.supplementary
 	return c
+}
+
+// supplementary are the caller's groups, read once and only while it waits for us: later its number may be another's.
+func (r *request) supplementary() []uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.asked && r.state.Load() == running {
+		r.groups = groupsOf(r.who.Pid)
+	}
+	r.asked = true
+	return r.groups
 }
 
 // stream is the context of a blocking read or write: it has no deadline and ends with any signal to the caller, with its
