@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +27,11 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == "cc-keeper" {
 		os.Exit(daemon.Main(os.Args))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if buildDir != "" {
+		os.RemoveAll(buildDir)
+	}
+	os.Exit(code)
 }
 
 // initELF is a ccinit for tests: it reads one byte from descriptor 3 and exits with it; at the end of file with 200.
@@ -62,6 +68,33 @@ func initELF(t testing.TB) []byte {
 	w([]uint64{0, base, base, size, size, 0x1000})
 	b.Write(code)
 	return b.Bytes()
+}
+
+var buildDir string
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "cc-keeper")
+	if err != nil {
+		return "", err
+	}
+	buildDir = dir
+	path := filepath.Join(dir, "cc-keeper")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/containercloud/cc/cmd/cc-keeper")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// built is the real cc-keeper: the test binary may need a dynamic loader, which is not where a keeper is upgraded.
+func built(t testing.TB) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func needRoot(t testing.TB) {

@@ -50,7 +50,7 @@ func (k *keeper) execLocked(c *conn, h wire.Header, tag string, program int) err
 	if n, err := unix.Write(mem, b); err != nil || n != len(b) {
 		return unix.ENOSPC
 	}
-	fds = append(fds, mem, program)
+	fds = append(fds, mem)
 	for _, fd := range fds {
 		keepOnExec(fd)
 	}

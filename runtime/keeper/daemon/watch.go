@@ -16,7 +16,10 @@ const unreaped = 10 * time.Second
 // watch takes up a process that the keeper did not spawn: a child made with CLONE_PARENT, or one whose
 // keeper died. files: the pidfd, then what the adoption has. It owns them whatever it returns.
 func (k *keeper) watch(m wire.Watch, files []int) error {
-	if len(files) < 1 || !isPidfd(files[0], int(m.PID)) {
+	if len(files) < 1 {
+		return unix.EINVAL
+	}
+	if pid := pidOf(files[0]); pid != int(m.PID) && pid != reaped {
 		wire.Close(files)
 		return unix.EINVAL
 	}
@@ -46,18 +49,20 @@ func (k *keeper) watch(m wire.Watch, files []int) error {
 func (k *keeper) takeUp(c *kid) {
 	k.reaping.Lock()
 	defer k.reaping.Unlock()
-	k.mu.Lock()
-	g, dead := k.claimLocked(c.pid)
-	if dead || !alive(c.pidfd) && parentOf(c.pid) == 0 {
+	if pidOf(c.pidfd) == reaped {
+		k.mu.Lock()
+		g, known := k.claimLocked(c.pid)
 		k.kids[c.id] = c
 		k.mu.Unlock()
-		if !dead {
-			g, _ = strangersEnd(c)
+		if better, ok := strangersEnd(c); ok && !known {
+			g = better
+		}
+		if g.at.IsZero() {
+			g.at = time.Now()
 		}
 		k.end(c, g)
 		return
 	}
-	k.mu.Unlock()
 	if parentOf(c.pid) == unix.Getpid() {
 		c.child = true
 		k.enter(c)
@@ -125,20 +130,28 @@ func alive(pidfd int) bool {
 	return err == nil && n == 0
 }
 
-// isPidfd reports whether fd is a pidfd of pid, or of a process that has been reaped.
-func isPidfd(fd, pid int) bool {
+const (
+	reaped  = -1
+	noPidfd = 0
+)
+
+// pidOf returns whose pidfd fd is, or reaped, or noPidfd.
+func pidOf(fd int) int {
 	f, err := unix.Open("/proc/self/fdinfo/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return noPidfd
 	}
 	defer unix.Close(f)
 	var b [512]byte
 	n, _ := unix.Read(f, b[:])
 	_, rest, ok := strings.Cut(string(b[:max(n, 0)]), "\nPid:\t")
 	if !ok {
-		return false
+		return noPidfd
 	}
 	line, _, _ := strings.Cut(rest, "\n")
-	v, err := strconv.Atoi(line)
-	return err == nil && (v == pid || v == -1)
+	pid, err := strconv.Atoi(line)
+	if err != nil {
+		return noPidfd
+	}
+	return pid
 }

@@ -27,10 +27,13 @@ import "golang.org/x/sys/unix"
 // DefaultMax is how many bytes a stream keeps when its policy does not say.
 const DefaultMax = 16 << 20
 
+// MinMax is the smallest bound there is.
+const MinMax = 16 << 10
+
 // Policy bounds a log.
 type Policy struct {
-	// Max is the number of bytes kept, 0 for DefaultMax. Shortly it may be passed by what one look at the pipe brings, at most
-	// 1 MiB.
+	// Max is the number of bytes kept, 0 for DefaultMax, at least MinMax. A pipe's log never keeps more; a direct one does
+	// until the next look.
 	Max int64
 	// Block makes the writer wait when Max is reached or the disk is full. Otherwise the oldest bytes
 	// are dropped, and on a full disk the newest.
@@ -44,7 +47,7 @@ func (p Policy) max() int64 {
 	if p.Max <= 0 {
 		return DefaultMax
 	}
-	return p.Max
+	return max(p.Max, MinMax)
 }
 
 // Options make a stream.

@@ -6,20 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// move takes one pipeful into the file. EAGAIN: the pipe is empty. ENOSPC: a blocking policy waits for the disk.
-// EBUSY: a blocking policy waits for room. Everything else is dealt with here.
+// move takes one pipeful into the file, and cuts the head before when it would become too much. EAGAIN: the pipe is empty.
+// ENOSPC: a blocking policy waits for the disk. EBUSY: a blocking policy waits for room. Everything
+// else is dealt with here.
 func (s *Stream) move(now time.Time) (int64, error) {
-	room := int64(pipeSize)
-	if p := s.policy.Load(); p.Block {
-		if room = min(room, p.max()-(s.end-s.header.Head)); room <= 0 {
-			return 0, unix.EBUSY
-		}
-	}
-	if s.end-s.header.Base+room > s.limit {
-		s.roll(s.end - min(s.end-s.header.Head, s.policy.Load().max()/2))
+	n, err := s.room()
+	if err != nil {
+		return 0, err
 	}
 	off := s.end - s.header.Base
-	n, err := splice(s.pipe, s.file, &off, int(room))
+	n, err = splice(s.pipe, s.file, &off, int(n))
 	switch {
 	case err == nil && n == 0:
 		s.endPipe()
@@ -32,14 +28,37 @@ func (s *Stream) move(now time.Time) (int64, error) {
 	case s.policy.Load().Block:
 		return 0, unix.ENOSPC
 	}
-	return s.makeDo(now, off)
+	return s.makeDo(now)
+}
+
+// room returns how many bytes may be moved now.
+func (s *Stream) room() (int64, error) {
+	p := s.policy.Load()
+	limit := p.max()
+	n := min(pipeSize, limit/4)
+	left := limit - (s.end - s.header.Head)
+	if left < n {
+		if p.Block {
+			if n = left; n <= 0 {
+				return 0, unix.EBUSY
+			}
+		} else if waiting, err := unix.IoctlGetInt(s.pipe, unix.TIOCINQ); err == nil {
+			n = min(n, max(int64(waiting), 1))
+			s.bound(n)
+		}
+	}
+	if s.end-s.header.Base+n > s.limit {
+		s.roll(s.end - min(s.end-s.header.Head, limit/2))
+	}
+	return n, nil
 }
 
 // makeDo is for a file that takes no more, the disk being full: give up the older half of what this log keeps, and if that
 // does not help, what is in the pipe. A container never waits for a disk.
-func (s *Stream) makeDo(now time.Time, off int64) (int64, error) {
+func (s *Stream) makeDo(now time.Time) (int64, error) {
 	if kept := s.end - s.header.Head; kept > 64<<10 && s.cutAt(s.lineAfter(s.end-kept/2)) == nil {
-		if n, err := splice(s.pipe, s.file, &off, pipeSize); err == nil && n > 0 {
+		off := s.end - s.header.Base
+		if n, err := splice(s.pipe, s.file, &off, int(min(pipeSize, s.policy.Load().max()/4))); err == nil && n > 0 {
 			s.took(now, n)
 			return n, nil
 		}
@@ -90,7 +109,6 @@ func (s *Stream) took(now time.Time, n int64) {
 	s.received.Add(n)
 	s.header.Received += n
 	s.mark(Record{start, now.UnixNano()})
-	s.bound()
 }
 
 // mark appends a record unless the last one says nearly the same.
@@ -106,11 +124,10 @@ func (s *Stream) mark(r Record) {
 	s.records++
 }
 
-// bound drops the oldest quarter when more than Max is kept.
-func (s *Stream) bound() {
+// bound drops the oldest quarter when more than Max would be kept with n more bytes.
+func (s *Stream) bound(n int64) {
 	p := s.policy.Load()
-	kept := s.end - s.header.Head
-	if p.Block || kept <= p.max() {
+	if p.Block || s.end-s.header.Head+n <= p.max() || s.noPunch && p.Direct {
 		return
 	}
 	keep := p.max() - p.max()/4
@@ -136,6 +153,7 @@ func (s *Stream) lookAtFile(now time.Time) {
 	case end > s.end:
 		s.idle = every
 		s.took(now, end-s.end)
+		s.bound(0)
 	default:
 		s.idle = min(max(2*s.idle, every), 50*every)
 	}

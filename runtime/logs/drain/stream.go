@@ -122,7 +122,7 @@ func (s *Stream) again() {
 		return
 	}
 	s.worker.wakeUp(s)
-	s.bound()
+	s.bound(0)
 	s.step(time.Now())
 }
 
