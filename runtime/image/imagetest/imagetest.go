@@ -76,7 +76,7 @@ func Tar(entries ...Entry) []byte {
 			h.Format = tar.FormatPAX
 		}
 		if err := w.WriteHeader(&h); err != nil {
-			panic(fmt.Sprintf("%q: %v", h.Name, err))
+			panic(fmt.Sprintf("%.40q: %v", h.Name, err))
 		}
 		if _, err := io.WriteString(w, e.Body); err != nil {
 			panic(err)

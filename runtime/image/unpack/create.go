@@ -225,26 +225,29 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
+// sparseBlock is the smallest hole that is kept.
+const sparseBlock = 16 << 10
+
 // content copies an entry's bytes; the holes of a sparse file stay holes.
 func (u *unpacker) content(fd int, h *tar.Header, r io.Reader) error {
-	sparse := isSparse(h)
-	for left := h.Size; left > 0; {
-		n, err := io.ReadFull(r, u.buf[:min(left, int64(len(u.buf)))])
+	buf, sparse := u.buf, isSparse(h)
+	if sparse {
+		buf = buf[:sparseBlock]
+	}
+	for at := int64(0); at < h.Size; {
+		n, err := io.ReadFull(r, buf[:min(h.Size-at, int64(len(buf)))])
 		if err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return readError(err)
 		}
-		if sparse && bytes.Count(u.buf[:n], []byte{0}) == n {
-			_, err = unix.Seek(fd, int64(n), io.SeekCurrent)
-		} else {
-			err = writeAll(fd, u.buf[:n])
+		if !sparse || bytes.Count(buf[:n], []byte{0}) < n {
+			if err := writeAll(fd, buf[:n], at); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		left -= int64(n)
+		at += int64(n)
 	}
 	if sparse {
 		return unix.Ftruncate(fd, h.Size)
@@ -252,16 +255,16 @@ func (u *unpacker) content(fd int, h *tar.Header, r io.Reader) error {
 	return nil
 }
 
-func writeAll(fd int, p []byte) error {
+func writeAll(fd int, p []byte, at int64) error {
 	for len(p) > 0 {
-		n, err := unix.Write(fd, p)
+		n, err := unix.Pwrite(fd, p, at)
 		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		p = p[n:]
+		p, at = p[n:], at+int64(n)
 	}
 	return nil
 }
