@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"syscall"
 
@@ -99,8 +100,11 @@ func (t *tree) converse(name string) (File, string, error) {
 	buf := make([]byte, 64)
 	n, err := f.ReadAt(buf, 0)
 	number := strings.TrimSpace(string(buf[:n]))
-	if err != nil || number == "" {
+	if number == "" {
 		_ = f.Close()
+		if err == nil || err == io.EOF {
+			return nil, "", failedf(exitFailed, "the tree gave no number for %s", name)
+		}
 		return nil, "", t.explain(err, "read "+name)
 	}
 	return f, number, nil

@@ -174,6 +174,9 @@ func (c *call) tailFile(name string, n int, w io.Writer) (int64, error) {
 	if err != nil {
 		return 0, c.tree.explain(err, "read "+name)
 	}
+	if n == 0 {
+		return info.Size, nil
+	}
 	const block = 64 << 10
 	start, lines := info.Size, 0
 	for start > 0 && lines <= n {
@@ -192,9 +195,6 @@ func (c *call) tailFile(name string, n int, w io.Writer) (int64, error) {
 			}
 		}
 		start -= size
-	}
-	if n == 0 {
-		return info.Size, nil
 	}
 	return info.Size, c.copyRange(f, 0, info.Size, w)
 }

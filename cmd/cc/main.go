@@ -21,7 +21,7 @@ var version = "unknown" // set by the linker
 func main() {
 	// The tree remembers a caller's last failure by thread: ask for it on the thread that failed.
 	runtime.LockOSThread()
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, func(root string) FS { return osFS{root} }))
 }
 
 // call is one run of one verb: what the user typed and where the answers go.
@@ -37,10 +37,11 @@ type call struct {
 	errTTY bool
 	inTTY  bool
 	fds    [3]int // descriptors of in, out, err; -1 where there is none
+	open   func(root string) FS
 }
 
-func run(argv []string, in io.Reader, out, errw io.Writer) int {
-	c := &call{in: in, out: out, err: errw}
+func run(argv []string, in io.Reader, out, errw io.Writer, open func(root string) FS) int {
+	c := &call{in: in, out: out, err: errw, open: open}
 	for i, s := range []any{in, out, errw} {
 		c.fds[i] = -1
 		if f, ok := s.(*os.File); ok {
@@ -97,7 +98,7 @@ func (c *call) connect() error {
 		return usagef("an access token needs a remote endpoint, and %s is a local mount, where the kernel says who you are", url)
 	}
 	root = "/" + strings.Trim(root, "/")
-	c.tree = tree{fs: osFS{root}, root: root, since: time.Now()}
+	c.tree = tree{fs: c.open(root), root: root, since: time.Now()}
 	if c.opt.on("x") || c.opt.on("dry-run") {
 		c.tree.fs = newTraceFS(c.tree.fs, root, c.traceTo(), c.opt.on("dry-run"))
 	}

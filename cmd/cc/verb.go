@@ -52,6 +52,9 @@ func findVerb(argv []string) (*verb, []string, error) {
 }
 
 func unknownVerb(argv []string) error {
+	if len(argv) == 0 {
+		return usagef("no verb").withHint("cc help lists the verbs")
+	}
 	if under := nounVerbs(argv[0]); len(under) > 0 {
 		if len(argv) == 1 {
 			return usagef("%s needs a verb: %s", argv[0], strings.Join(under, " ")).withHint("cc help %s", argv[0])
