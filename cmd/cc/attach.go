@@ -76,6 +76,9 @@ func (a *attachment) run() (exitStatus, error) {
 
 // lost says what became of the program when cc could not follow it to the end.
 func (a *attachment) lost(err error) error {
+	if is(err, syscall.ENOENT) && a.c.tree.alive() {
+		return failedf(exitEngine, "%s was deleted before cc could read how it ended", a.name)
+	}
 	err = a.c.tree.explain(err, "follow container/"+a.name)
 	if f, ok := err.(*failure); ok && f.code == exitUnreachable {
 		return f.withHint("%s runs on: cc logs -f %s, when the daemon is back", a.name, a.name)

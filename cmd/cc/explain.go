@@ -1,9 +1,6 @@
 package main
 
-import (
-	"io"
-	"strings"
-)
+import "strings"
 
 var explainVerb = verb{
 	name: "explain", args: "PATH...", short: "print the schema of files: kind, syntax, default, when a change applies",
@@ -14,15 +11,21 @@ var explainVerb = verb{
 		if err != nil {
 			return err
 		}
+		t := &table{noun: "files", columns: []column{
+			{name: "path"}, {name: "kind"}, {name: "syntax"}, {name: "default"}, {name: "applies"}, {name: "mode"},
+		}}
 		var errs []error
 		for _, arg := range c.args {
 			found := explainPath(schema, c.tree.root, arg)
 			if len(found) == 0 {
 				errs = append(errs, failedf(exitNotFound, "the schema knows no file %s", arg).withHint("cat %s/schema", c.tree.root))
-				continue
 			}
-			_, err := io.WriteString(c.out, c.safe(strings.Join(found, "\n"), c.outTTY)+"\n")
-			errs = append(errs, err)
+			for _, l := range found {
+				t.add(fields(l, 6)[:6]...)
+			}
+		}
+		if len(t.rows) > 0 || len(errs) == 0 {
+			errs = append(errs, c.print(t))
 		}
 		return join(errs)
 	},

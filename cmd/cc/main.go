@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -19,8 +18,6 @@ import (
 var version = "unknown" // set by the linker
 
 func main() {
-	// The tree remembers a caller's last failure by thread: ask for it on the thread that failed.
-	runtime.LockOSThread()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, func(root string) FS { return osFS{root} }))
 }
 
