@@ -24,7 +24,7 @@ type Pool struct {
 	last    netip.Addr // the last that may be given
 
 	mu       sync.Mutex
-	next     netip.Addr // no address from here on was ever given by Take; invalid when there is none
+	next     netip.Addr            // no address from here on was ever given by Take; invalid when there is none
 	freed    []netip.Addr          // none of them used or reserved
 	used     map[netip.Addr]string // to its holder
 	reserved map[netip.Addr]string // to the one name that may have it; "" for nobody
@@ -251,4 +251,9 @@ func (p *Pool) ReservedFor(owner string) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// Is reports whether the pool is that network's, with that gateway.
+func (p *Pool) Is(prefix netip.Prefix, gateway netip.Addr) bool {
+	return p.prefix == prefix && p.gateway == gateway
 }

@@ -26,41 +26,47 @@ const (
 	iflaBrMcastSnooping = 23
 )
 
-// SetBridge makes the bridge as it must be, whether it is there or not, and returns its index.
-func (h *Host) SetBridge(want Bridge) (index int, err error) {
+// SetBridge makes the bridge as it must be, whether it is there or not, and returns its index. A new one has
+// no ports: made says so.
+func (h *Host) SetBridge(want Bridge) (index int, made bool, err error) {
 	err = h.with(func(s *socket) error {
-		index, err = s.setBridge(want)
+		index, made, err = s.setBridge(want)
 		return err
 	})
-	return index, fault.Wrap(err, "cannot make bridge %s", want.Name)
+	return index, made, fault.Wrap(err, "cannot make bridge %s", want.Name)
 }
 
-func (s *socket) setBridge(want Bridge) (int, error) {
+func (s *socket) setBridge(want Bridge) (index int, made bool, err error) {
 	have, err := s.link(want.Name)
 	if fault.Is(err, fault.NotFound) {
 		if err := s.do(addBridge(want)); err != nil && !errors.Is(err, unix.EEXIST) {
-			return 0, err
+			return 0, false, err
 		}
+		made = true
 		have, err = s.link(want.Name)
 	}
 	if err != nil {
-		return 0, err
+		return 0, made, err
 	}
 	if have.Kind != "bridge" {
-		return 0, fault.New(fault.Exists, "link %s is there and no bridge", want.Name)
+		return 0, made, fault.New(fault.Exists, "link %s is there and no bridge", want.Name)
 	}
+	return have.Index, made, s.adjustBridge(have, want)
+}
+
+func (s *socket) adjustBridge(have Link, want Bridge) error {
 	bridgeSysctls(want)
 	if err := s.setAddrs(have.Index, want.Addrs); err != nil {
-		return 0, err
+		return err
 	}
 	if have.Up && have.MTU == want.MTU && have.Alias == want.Alias && have.MAC.String() == want.MAC.String() {
-		return have.Index, nil
+		return nil
 	}
 	m := newMessage("set up the bridge", unix.RTM_NEWLINK, 0, ifinfomsg(have.Index, unix.IFF_UP, unix.IFF_UP))
 	m.u32(unix.IFLA_MTU, uint32(want.MTU))
 	m.attr(unix.IFLA_ADDRESS, want.MAC)
 	m.attr(unix.IFLA_IFALIAS, []byte(want.Alias))
-	return have.Index, s.do(m)
+	return s.do(m)
 }
 
 func addBridge(want Bridge) *message {

@@ -33,7 +33,7 @@ func bridge(t testing.TB, h *link.Host) (link.Bridge, int) {
 	t.Helper()
 	b := link.Bridge{Name: mark.Bridge(t.Name()), Alias: "vpc test", MAC: link.MAC(t.Name()), MTU: 1500,
 		Addrs: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/16")}}
-	i, err := h.SetBridge(b)
+	i, _, err := h.SetBridge(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestBridgeIsRepaired(t *testing.T) {
 	b, index := bridge(t, h)
 	check := func() {
 		t.Helper()
-		if i, err := h.SetBridge(b); err != nil || i == 0 {
+		if i, _, err := h.SetBridge(b); err != nil || i == 0 {
 			t.Fatal(err)
 		}
 		out := linktest.Host(t, "ip", "-d", "addr", "show", b.Name)
@@ -84,7 +84,7 @@ func TestBridgeIsRepaired(t *testing.T) {
 		}
 	}
 	check()
-	if again, _ := h.SetBridge(b); again != index {
+	if again, made, _ := h.SetBridge(b); again != index || made {
 		t.Error("a good bridge was made anew")
 	}
 	linktest.Host(t, "ip", "link", "set", b.Name, "down", "mtu", "1400", "address", "02:00:00:00:00:09")
@@ -100,7 +100,7 @@ func TestBridgeIsRepaired(t *testing.T) {
 	linktest.Host(t, "ip", "link", "add", other, "type", "veth")
 	defer linktest.Host(t, "ip", "link", "del", other)
 	b.Name = other
-	if _, err := h.SetBridge(b); !fault.Is(err, fault.Exists) {
+	if _, _, err := h.SetBridge(b); !fault.Is(err, fault.Exists) {
 		t.Errorf("a veth taken for a bridge: %v", err)
 	}
 }
