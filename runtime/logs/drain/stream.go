@@ -12,7 +12,9 @@ const (
 	budget   = 4 << 20               // bytes a stream may move before the others get their turn
 	every    = 10 * time.Millisecond // a record at most this often,
 	apart    = 256 << 10             // or when so many bytes came
+	crumbs   = 64 << 10              // fewer bytes at a time than this are not worth chasing a busy writer for
 	maxRest  = 4 * time.Millisecond
+	memory   = 5 * time.Millisecond   // how long a stream's rate is remembered
 	retry    = 100 * time.Millisecond // for a blocked stream on a full disk
 	nullPath = "/dev/null"
 )
@@ -43,6 +45,7 @@ type Stream struct {
 	resting bool
 	due     time.Time
 	looked  time.Time // when the pipe was looked at before
+	rate    float64   // bytes a second, lately
 	idle    time.Duration
 }
 
@@ -140,7 +143,7 @@ func (s *Stream) step(now time.Time) {
 		n, err := s.move(now)
 		moved += n
 		switch {
-		case err == unix.EAGAIN || s.ended.Load():
+		case err == unix.EAGAIN || s.ended.Load() || err == nil && n < crumbs:
 			s.next(now, moved)
 			return
 		case err == unix.ENOSPC: // only a blocking policy lets it through
@@ -154,20 +157,26 @@ func (s *Stream) step(now time.Time) {
 }
 
 // next chooses between being woken by the next byte and a rest. Rest when the pipe would not be more than
-// about half full after it: then small writes are taken in bulk, at a fifth of the CPU time.
+// half full after it: then small writes are taken in bulk, at a fifth of the CPU time. A writer that fills the pipe
+// meanwhile is faster than it looks.
 func (s *Stream) next(now time.Time, moved int64) {
-	since := now.Sub(s.looked)
+	since := now.Sub(s.looked).Seconds()
 	s.looked = now
 	if s.ended.Load() {
 		return
 	}
+	seen := float64(moved) / max(since, 1e-6)
+	if moved > pipeSize*9/10 {
+		s.rate = max(s.rate, 2*seen)
+	}
+	s.rate += (seen - s.rate) * since / (since + memory.Seconds())
 	if moved == 0 {
 		s.worker.arm(s)
 		return
 	}
 	rest := maxRest
-	if since < 10*maxRest {
-		rest = min(rest, time.Duration(float64(pipeSize)*0.55*float64(since)/float64(moved)))
+	if s.rate > 0 {
+		rest = min(rest, time.Duration(pipeSize*0.4/s.rate*1e9))
 	}
 	if rest < time.Millisecond {
 		s.worker.arm(s)
