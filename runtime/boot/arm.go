@@ -16,7 +16,7 @@ import (
 
 // plan checks c, does what is done to the process from outside, and builds the script of Arm or Launch.
 func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) {
-	if s.state != preparing && s.state != prepared {
+	if s.state != slotPreparing && s.state != slotPrepared {
 		return nil, fault.New(fault.Busy, "cannot arm %s: it is %s", s.o.ID, s.state)
 	}
 	mounts, err := checkMounts(c.Mounts)

@@ -13,12 +13,19 @@ import (
 	"github.com/containercloud/cc/runtime/keeper"
 )
 
+// state is where a slot is on its way.
+//
+//	preparing --Ready--> prepared --Arm--> armed --Start--> running
+//	     \______________________Launch______________________/
+//	any but running --a failure, Close--> ended
+type state string
+
 const (
-	preparing = "preparing" // the stage script was sent
-	prepared  = "prepared"  // and has answered
-	armed     = "armed"
-	running   = "running"
-	ended     = "ended"
+	slotPreparing state = "preparing" // the stage script was sent
+	slotPrepared  state = "prepared"  // and has answered
+	slotArmed     state = "armed"
+	slotRunning   state = "running"
+	slotEnded     state = "ended"
 )
 
 // Slot is a process on its way to become a container. Its methods are not for several goroutines at once.
@@ -27,7 +34,7 @@ type Slot struct {
 	child    keeper.Child
 	wire     *wire
 	bounding uint64
-	state    string
+	state    state
 	pts      *os.File
 	scripts  []*script // sent, in order; the index is the serial less one
 }
@@ -47,7 +54,7 @@ func NewSlot(ctx context.Context, sp Spawner, o SlotOptions) (*Slot, error) {
 		return nil, err
 	}
 	defer dev.Close()
-	s := &Slot{o: o, bounding: bounding, state: preparing}
+	s := &Slot{o: o, bounding: bounding, state: slotPreparing}
 	s.child, s.wire, err = spawn(ctx, sp, keeper.Spawn{ID: o.ID, Flags: o.namespaces(), IDs: o.IDs, CgroupFD: o.cgroupFD()})
 	if err != nil {
 		return nil, err
@@ -148,7 +155,7 @@ func failure(scripts []*script, tag uint32, errno syscall.Errno) error {
 
 // Ready waits until the slot is prepared. Arm and Launch do it too.
 func (s *Slot) Ready(ctx context.Context) error {
-	if s.state != preparing {
+	if s.state != slotPreparing {
 		return nil
 	}
 	r, err := await(ctx, s.wire, s.scripts)
@@ -156,7 +163,7 @@ func (s *Slot) Ready(ctx context.Context) error {
 		return s.broken(err, "prepare")
 	}
 	s.pts = r.file
-	s.state = prepared
+	s.state = slotPrepared
 	return nil
 }
 
@@ -166,7 +173,7 @@ func (s *Slot) broken(err error, verb string) error {
 	if errors.Is(err, io.EOF) {
 		err = fault.New(fault.Internal, "its process was ended")
 	}
-	s.state = ended
+	s.state = slotEnded
 	return fault.Wrap(err, "cannot %s %s", verb, s.o.ID)
 }
 
@@ -185,13 +192,13 @@ func (s *Slot) Arm(ctx context.Context, c Config) error {
 	if _, err := await(ctx, s.wire, s.scripts); err != nil {
 		return s.broken(err, "arm")
 	}
-	s.state = armed
+	s.state = slotArmed
 	return nil
 }
 
 // Start lets an armed slot run its program. nil means that execve has succeeded, *OpError that it has not.
 func (s *Slot) Start(ctx context.Context) error {
-	if s.state != armed {
+	if s.state != slotArmed {
 		return fault.New(fault.Busy, "cannot start %s: it is %s", s.o.ID, s.state)
 	}
 	if err := s.wire.send(packet{data: []byte{1}}); err != nil && !errors.Is(err, unix.EPIPE) {
@@ -221,7 +228,7 @@ func (s *Slot) finish(ctx context.Context) error {
 	if !errors.Is(err, io.EOF) {
 		return s.broken(err, "start")
 	}
-	s.state = running
+	s.state = slotRunning
 	return s.wire.close()
 }
 
@@ -231,13 +238,13 @@ func (s *Slot) Close() error {
 		return nil
 	}
 	var errs []error
-	if s.state != running {
+	if s.state != slotRunning {
 		// End of file ends a waiting ccinit; the signal is for one that hangs in a call.
 		if err := unix.PidfdSendSignal(pidfdOf(s.child), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 			errs = append(errs, os.NewSyscallError("pidfd_send_signal", err))
 		}
 		errs = append(errs, s.wire.close())
-		s.state = ended
+		s.state = slotEnded
 	}
 	if s.pts != nil {
 		errs = append(errs, s.pts.Close())

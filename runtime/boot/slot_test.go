@@ -483,3 +483,5 @@ func TestCgroup(t *testing.T) {
 		}
 	})
 }
+
+func itoa(n int) string { return fmt.Sprint(n) }
