@@ -2,20 +2,8 @@ package container
 
 import (
 	"context"
-	"os"
 	"time"
 )
-
-// LogView is one stream's log as it is now; offsets count from the oldest byte kept when it was opened.
-type LogView interface {
-	Size() (bytes int64, mtime time.Time, err error)
-	ReadAt(p []byte, off int64) (int, error)
-	Backing() int
-	Generation() uint64
-	// Wait returns when there is something behind off, or when the container ended and nothing more comes (io.EOF).
-	Wait(ctx context.Context, off int64) error
-	Close() error
-}
 
 // Stream is one open end of a conversation. Read returns fault.NoData instead of blocking when nonblock is
 // set, io.EOF at the end, and the context's error when that ends first.
@@ -23,13 +11,6 @@ type Stream interface {
 	Read(ctx context.Context, p []byte, nonblock bool) (int, error)
 	Write(ctx context.Context, p []byte) (int, error)
 	Close() error
-}
-
-// LogLine is one line of both streams in the order of their arrival.
-type LogLine struct {
-	Stream string    `json:"stream"`
-	Time   time.Time `json:"time"`
-	Line   string    `json:"line"`
 }
 
 // Proc is one process of a container.
@@ -70,30 +51,4 @@ type Sample struct {
 	Type   string // gauge or counter
 	Labels [][2]string
 	Value  float64
-}
-
-// Root is a container's root file system, for copying in and out.
-type Root struct {
-	*os.Root
-	Base     uint32 // what the host's ids are above the container's
-	ReadOnly bool
-	close    func()
-}
-
-// Close lets go of the file system.
-func (r *Root) Close() error {
-	err := r.Root.Close()
-	if r.close != nil {
-		r.close()
-	}
-	return err
-}
-
-// ExecSpec is a command to run in a running container.
-type ExecSpec struct {
-	Args []string
-	Env  []string // over the container's
-	Dir  string   // "": the container's
-	User string   // "": the container's
-	TTY  Terminal
 }

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 // Container is one container. Its methods are safe for concurrent use.
 type Container struct {
 	m        *Manager
+	id       object.ID
+	dir      string // its record, STATE/container/UUID
 	failures object.Failures
 	op       chan struct{} // full while an operation on its life runs
 
@@ -21,6 +24,33 @@ type Container struct {
 	st    Status
 	moved chan struct{} // closed and replaced at every transition
 	gone  bool          // deleted
+
+	body    *run          // armed, being started, or living
+	armed   bool          // body waits for its start
+	rootfs  *rootfs       // the mounted root file system, while something needs it
+	view    *rootView     // of root/, while somebody looks
+	backoff backoff       // of the restart policy
+	last    netip.Addr    // the address of the last run
+	layer   string        // digest of the image that the layer belongs to; "" before the first mount
+	leaving chan struct{} // closed when the teardown of the last run is done
+	timer   *time.Timer
+	arming  *time.Timer
+	saved   saveState
+	late    func() // clean-up that adoption leaves for later
+
+	sampled  time.Time // when sampleOf was read
+	sampleOf Stat
+
+	sessions map[int]*Session
+	session  int // the number of the newest one
+}
+
+func newContainer(m *Manager, dir string, meta object.Meta, spec Spec, st Status) *Container {
+	return &Container{
+		m: m, id: meta.ID, dir: dir, op: make(chan struct{}, 1),
+		meta: meta, spec: spec, st: st,
+		moved: make(chan struct{}),
+	}
 }
 
 // Meta is the container's identity, owner, modes and labels.
@@ -28,6 +58,13 @@ func (c *Container) Meta() object.Meta {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.meta.Clone()
+}
+
+// Identity is the cheap part of Meta, for listings.
+func (c *Container) Identity() (object.ID, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id, c.meta.Name
 }
 
 // Failures are the last sentences of its error file.
@@ -44,7 +81,12 @@ func (c *Container) Spec() Spec {
 func (c *Container) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.st
+	st := c.st
+	st.Warm = c.armed
+	if c.spec.Disk != Max {
+		st.Notes = append(st.Notes[:len(st.Notes):len(st.Notes)], "disk is kept, not enforced: there are no volumes yet")
+	}
+	return st
 }
 
 // State is the present state, Gone when the container was deleted.
@@ -63,23 +105,23 @@ func (c *Container) stateLocked() State {
 
 // Wait returns when the container is in one of the states, at once if it is; Exited stands for Failed too, and Gone
 // for deleted. A container that is deleted before it gets there is fault.NotFound.
-func (c *Container) Wait(ctx context.Context, states ...State) (State, error) {
+func (c *Container) Wait(ctx context.Context, states ...State) error {
 	for {
 		c.mu.Lock()
 		now, moved := c.stateLocked(), c.moved
 		c.mu.Unlock()
 		for _, s := range states {
 			if s == now || s == Exited && now == Failed {
-				return now, nil
+				return nil
 			}
 		}
 		if now == Gone {
-			return Gone, fault.New(fault.NotFound, "the container was deleted")
+			return fault.New(fault.NotFound, "the container was deleted")
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return now, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
@@ -88,35 +130,27 @@ func (c *Container) Wait(ctx context.Context, states ...State) (State, error) {
 func (c *Container) lock(ctx context.Context) error {
 	select {
 	case c.op <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	c.mu.Lock()
+	gone, name := c.gone, c.meta.Name
+	c.mu.Unlock()
+	if gone {
+		c.unlock()
+		return fault.New(fault.NotFound, "container %s was deleted", name)
+	}
+	return nil
 }
 
 func (c *Container) unlock() { <-c.op }
 
-// Session is one exec conversation of a container.
-type Session struct {
-	c *Container
-	n string
+// legal is the fault of a verb that the present state forbids, or nil.
+func (c *Container) legal(verb string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.st.State.Legal(verb) {
+		return nil
+	}
+	return fault.New(fault.Busy, "cannot %s container %s: it is %s", verb, c.meta.Name, c.st.State)
 }
-
-// SessionStatus is what an exec session is doing.
-type SessionStatus struct {
-	State   string // `new`, `running`, `exited`
-	Since   time.Time
-	PID     int // on the host
-	Args    []string
-	User    string
-	Dir     string
-	TTY     Terminal
-	Exit    *Exit
-	Created time.Time
-}
-
-// Name is the session's number in decimal, unique within the container's life.
-func (s *Session) Name() string { return s.n }
-
-// Container is whose session it is.
-func (s *Session) Container() *Container { return s.c }

@@ -18,13 +18,15 @@ const maxDiff = 1 << 20
 // differ walks an overlay's upper directory next to the image it covers.
 type differ struct {
 	upper, lower *os.Root
+	base         uint32
 	skip         map[string]bool // mount points the runtime made
 	out          []Change
 }
 
 // diff lists what upper says about lower, sorted by path. skip are targets of the runtime's own mounts.
-func diff(upper, lower *os.Root, skip []string) ([]Change, error) {
-	d := &differ{upper: upper, lower: lower, skip: map[string]bool{}}
+// base is what the upper has added to the owners of files.
+func diff(upper, lower *os.Root, base uint32, skip []string) ([]Change, error) {
+	d := &differ{upper: upper, lower: lower, base: base, skip: map[string]bool{}}
 	for _, s := range skip {
 		d.skip[strings.TrimPrefix(path.Clean(s), "/")] = true
 	}
@@ -95,7 +97,7 @@ func (d *differ) entry(name string, covered bool) error {
 	if err := d.dir(name, !inImage || !low.IsDir()); err != nil {
 		return err
 	}
-	if inImage && len(d.out) == mark && sameMeta(up, low) && !opaque(d.upper, name) {
+	if inImage && len(d.out) == mark && d.sameMeta(up, low) && !opaque(d.upper, name) {
 		return nil // copied up on the way to something, itself unchanged
 	}
 	return d.add(kind(inImage), name)
@@ -123,10 +125,10 @@ func whiteout(info fs.FileInfo) bool {
 	return ok && info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0
 }
 
-func sameMeta(a, b fs.FileInfo) bool {
+func (d *differ) sameMeta(a, b fs.FileInfo) bool {
 	sa, ok1 := a.Sys().(*unixStat)
 	sb, ok2 := b.Sys().(*unixStat)
-	return ok1 && ok2 && sa.Mode == sb.Mode && sa.Uid == sb.Uid && sa.Gid == sb.Gid
+	return ok1 && ok2 && sa.Mode == sb.Mode && sa.Uid == sb.Uid+d.base && sa.Gid == sb.Gid+d.base
 }
 
 // opaque reports overlayfs' mark of a directory that hides the image's.

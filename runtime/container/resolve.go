@@ -16,8 +16,8 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // that replaces the entrypoint drops the image's command too).
 func command(s Spec, img v1.Config) ([]string, error) {
 	entry, args := img.Entrypoint, img.Cmd
-	if len(s.Entry) > 0 {
-		entry, args = s.Entry, nil
+	if len(s.Entrypoint) > 0 {
+		entry, args = s.Entrypoint, nil
 		if len(entry) == 1 && entry[0] == "" {
 			entry = nil
 		}

@@ -22,7 +22,7 @@ type Setting struct {
 var Settings = []Setting{
 	{"image", AtStart, "Image"},
 	{"args", AtStart, "Args"},
-	{"entrypoint", AtStart, "Entry"},
+	{"entrypoint", AtStart, "Entrypoint"},
 	{"env", AtStart, "Env"},
 	{"dir", AtStart, "Dir"},
 	{"user", AtStart, "User"},
@@ -45,7 +45,7 @@ var Settings = []Setting{
 	{"userns", AtStart, "UserNS"},
 	{"init", AtStart, "Init"},
 	{"tty", AtStart, "TTY"},
-	{"stdin.open", AtStart, "Stdin"},
+	{"stdin.open", AtStart, "StdinOpen"},
 	{"log/policy", Live, "LogPolicy"},
 	{"log/max", Live, "LogMax"},
 }

@@ -16,13 +16,13 @@ const Never = time.Duration(math.MaxInt64)
 // Spec is what someone wants a container to be: every setting, with its default filled in. The text forms
 // that belong to the typed fields (Restart, Mount, CPUMax, Terminal ...) are next to their types.
 type Spec struct {
-	Image    string   `json:"image"`                // reference as given; `builtin` and `host` need no network
-	Args     []string `json:"args,omitempty"`       // none: the image's command; else they replace it behind its entrypoint
-	Entry    []string `json:"entrypoint,omitempty"` // none: the image's; one empty word: no entrypoint
-	Env      []string `json:"env,omitempty"`        // NAME=VALUE, over the image's
-	Dir      string   `json:"dir,omitempty"`        // absolute; "": the image's
-	User     string   `json:"user,omitempty"`       // NAME|UID[:GROUP|GID]; "": the image's
-	Hostname string   `json:"hostname,omitempty"`   // "": the container's name
+	Image      string   `json:"image"`                // reference as given; `builtin` and `host` need no network
+	Args       []string `json:"args,omitempty"`       // none: the image's command; else they replace it behind its entrypoint
+	Entrypoint []string `json:"entrypoint,omitempty"` // none: the image's; one empty word: no entrypoint
+	Env        []string `json:"env,omitempty"`        // NAME=VALUE, over the image's
+	Dir        string   `json:"dir,omitempty"`        // absolute; "": the image's
+	User       string   `json:"user,omitempty"`       // NAME|UID[:GROUP|GID]; "": the image's
+	Hostname   string   `json:"hostname,omitempty"`   // "": the container's name
 
 	VPC string     `json:"vpc,omitempty"` // "": only a loopback device
 	IP  netip.Addr `json:"ip,omitzero"`   // fixed address; zero: any free one of the VPC
@@ -46,7 +46,7 @@ type Spec struct {
 	UserNS     string   `json:"userns"`               // `on` or `host` (host owner only)
 	Init       bool     `json:"init"`                 // a reaping, signal-forwarding pid 1 in front of the program
 	TTY        Terminal `json:"tty"`                  // a terminal instead of pipes
-	Stdin      bool     `json:"stdin.open"`           // stdin is a pipe that the file stdin feeds; else /dev/null
+	StdinOpen  bool     `json:"stdin.open"`           // stdin is a pipe that the file stdin feeds; else /dev/null
 
 	LogPolicy string `json:"log.policy"` // `drop` the oldest, `block` the writer, or `direct`
 	LogMax    int64  `json:"log.max"`    // bytes kept per stream
@@ -81,7 +81,7 @@ func Default() Spec {
 		TTL:         Never,
 		Seccomp:     SeccompDefault,
 		UserNS:      UserNSOn,
-		Stdin:       true,
+		StdinOpen:   true,
 		LogPolicy:   LogDrop,
 		LogMax:      32 << 20,
 	}
@@ -90,7 +90,7 @@ func Default() Spec {
 // Clone returns a copy that shares nothing with s.
 func (s Spec) Clone() Spec {
 	s.Args = slices.Clone(s.Args)
-	s.Entry = slices.Clone(s.Entry)
+	s.Entrypoint = slices.Clone(s.Entrypoint)
 	s.Env = slices.Clone(s.Env)
 	s.Mounts = slices.Clone(s.Mounts)
 	s.Capability = slices.Clone(s.Capability)

@@ -50,6 +50,9 @@ var arrows = map[State][]State{
 	Failed:     {Creating, Defined},
 }
 
+// States are all words in the order of a life.
+var States = []State{Defined, Creating, Running, Paused, Restarting, Stopping, Exited, Failed}
+
 // Can reports whether the change is legal.
 func (s State) Can(to State) bool {
 	for _, t := range arrows[s] {

@@ -22,9 +22,9 @@ func (s *Spec) Validate(uid uint32) error {
 		setting string
 		check   func() error
 	}{
-		{"image", s.checkImage},
+		{"image", func() error { return s.checkImage(uid) }},
 		{"args", func() error { return checkWords(s.Args) }},
-		{"entrypoint", func() error { return checkWords(s.Entry) }},
+		{"entrypoint", func() error { return checkWords(s.Entrypoint) }},
 		{"env", s.checkEnv},
 		{"dir", s.checkDir},
 		{"user", s.checkUser},
@@ -75,7 +75,10 @@ func oneOf(word string, uid uint32, privileged string, words ...string) error {
 	return fault.New(fault.Invalid, "%q is none of %s", word, strings.Join(words, ", "))
 }
 
-func (s *Spec) checkImage() error {
+func (s *Spec) checkImage(uid uint32) error {
+	if s.Image == "host" && uid != 0 {
+		return fault.New(fault.Denied, "the image host shows the files of this host: it is for its owner only")
+	}
 	if s.Image == "" {
 		return fault.New(fault.Invalid, "no image named").WithHint("a name as `cc image list` shows, builtin or host")
 	}

@@ -1,0 +1,188 @@
+package container
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
+)
+
+// New says what container to make.
+type New struct {
+	Name     string // "": the first 8 hexadecimal digits of sha1(time + command)
+	UID, GID uint32 // who owns it, on the host
+	Labels   map[string]string
+	Spec     func(*Spec) error // changes the default spec; may be nil
+	Start    bool              // and runs it; a container that cannot start is not made
+}
+
+// Make makes a container.
+func (m *Manager) Make(ctx context.Context, n New) (*Container, error) {
+	c, err := m.create(n)
+	if err != nil {
+		return nil, err
+	}
+	defer c.unlock()
+	if !n.Start {
+		m.armSoon(c)
+		return c, nil
+	}
+	if err := m.start(c, true); err != nil {
+		if e := m.delete(context.WithoutCancel(ctx), c, true); e != nil {
+			m.log.Error("a container that could not start stays", "id", c.id, "err", e)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// Create makes a container that does not run yet.
+func (m *Manager) Create(ctx context.Context, name string, uid, gid uint32, change func(*Spec) error) (*Container, error) {
+	return m.Make(ctx, New{Name: name, UID: uid, GID: gid, Spec: change})
+}
+
+// Run is Create and Start in one go; a container that cannot start is not made.
+func (m *Manager) Run(ctx context.Context, name string, uid, gid uint32, change func(*Spec) error) (*Container, error) {
+	return m.Make(ctx, New{Name: name, UID: uid, GID: gid, Spec: change, Start: true})
+}
+
+// create makes the record and returns the container with its op lock held.
+func (m *Manager) create(n New) (*Container, error) {
+	spec := Default()
+	if n.Spec != nil {
+		if err := n.Spec(&spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := spec.Validate(n.UID); err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	meta := object.Meta{ID: object.NewID(), Name: n.Name, Created: now, Version: 1, UID: n.UID, GID: n.GID, Labels: maps.Clone(n.Labels)}
+	c := newContainer(m, filepath.Join(m.dir, string(meta.ID)), meta, spec, Status{State: Defined, Since: now})
+	c.op <- struct{}{}
+	if err := m.name(c, now); err != nil {
+		return nil, err
+	}
+	if err := m.settle(c); err != nil {
+		m.forget(c.meta.Name, c.id)
+		c.mu.Lock()
+		c.gone = true
+		close(c.moved)
+		c.mu.Unlock()
+		c.unlock()
+		return nil, fault.Wrap(err, "cannot create container %s", c.meta.Name)
+	}
+	m.event("created", c.meta, "image", spec.Image)
+	m.tell(c, "created")
+	return c, nil
+}
+
+// name reserves the container's name, or one made for it.
+func (m *Manager) name(c *Container, now time.Time) error {
+	if c.meta.Name != "" {
+		if err := object.CheckName(c.meta.Name); err != nil {
+			return fault.Wrap(err, "cannot create container")
+		}
+		return fault.Wrap(m.reserve(c.meta.Name, c), "cannot create container %s", c.meta.Name)
+	}
+	for try := 0; ; try++ {
+		c.meta.Name = autoName(now, append(c.spec.Entrypoint, c.spec.Args...), try)
+		err := m.reserve(c.meta.Name, c)
+		if !fault.Is(err, fault.Exists) {
+			return err
+		}
+	}
+}
+
+// settle gives the container a directory: one of those made in advance, with the record written into it before one rename
+// makes it a container's.
+func (m *Manager) settle(c *Container) error {
+	home, err := m.warm.home(c.spec)
+	if err != nil {
+		return err
+	}
+	if err := writeRecord(home.dir, specFile, specRecord{c.meta, c.spec}); err != nil {
+		home.close(m)
+		return err
+	}
+	if err := os.Rename(home.dir, c.dir); err != nil {
+		home.close(m)
+		return err
+	}
+	c.mu.Lock()
+	c.rootfs = home.rootfs
+	c.mu.Unlock()
+	return nil
+}
+
+// Delete ends a container for good; one that runs only with force. Its name is free when Delete returns; what is left of it
+// goes in the background.
+func (m *Manager) Delete(ctx context.Context, c *Container, force bool) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	return m.delete(ctx, c, force)
+}
+
+func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
+	c.mu.Lock()
+	state, name := c.st.State, c.meta.Name
+	c.mu.Unlock()
+	if state.Active() && !force {
+		return fault.New(fault.Busy, "cannot delete container %s: it is %s", name, state).
+			WithHint("stop it first, or `delete force`")
+	}
+	if err := m.end(ctx, c); err != nil {
+		return fault.Wrap(err, "cannot delete container %s", name)
+	}
+	m.closeSessions(c)
+	m.disarm(c)
+	c.dropView(nil)
+	c.mu.Lock()
+	c.stopTimersLocked()
+	rootfs := c.rootfs
+	c.rootfs, c.gone = nil, true
+	meta := c.meta
+	close(c.moved)
+	c.moved = make(chan struct{})
+	c.mu.Unlock()
+	rootfs.drop()
+	m.forget(meta.Name, meta.ID)
+	if err := m.discard(c.dir); err != nil && !os.IsNotExist(err) {
+		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
+	}
+	m.event("deleted", meta)
+	m.tell(c, "deleted")
+	return nil
+}
+
+// end kills what runs and waits until it is gone; c.op is held.
+func (m *Manager) end(ctx context.Context, c *Container) error {
+	c.mu.Lock()
+	c.stopTimersLocked()
+	c.st.Wanted = false
+	r := c.body
+	if c.armed {
+		r = nil
+	}
+	if c.st.State == Restarting {
+		c.toLocked(Exited, "deleted")
+	}
+	c.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.kill()
+	select {
+	case <-r.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

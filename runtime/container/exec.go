@@ -1,0 +1,251 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/boot"
+	"github.com/containercloud/cc/runtime/image"
+	"github.com/containercloud/cc/runtime/seccomp"
+)
+
+// ExecSpec is a command to run in a running container.
+type ExecSpec struct {
+	Args    []string
+	Env     []string // over the container's
+	Dir     string   // "": the container's
+	User    string   // "": the container's
+	TTY     Terminal
+	NoStdin bool // its input is /dev/null
+}
+
+// Run starts the session's command and answers when it runs.
+func (s *Session) Run(ctx context.Context, e ExecSpec) error {
+	err := s.run(ctx, e)
+	return fault.Wrap(err, "cannot exec in container %s", s.c.Meta().Name)
+}
+
+func (s *Session) run(ctx context.Context, e ExecSpec) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	r, err := s.c.living()
+	if err != nil {
+		return err
+	}
+	if s.c.State() == Paused {
+		return fault.New(fault.Busy, "it is paused").WithHint("resume it first")
+	}
+	s.mu.Lock()
+	if s.running || s.closed {
+		s.mu.Unlock()
+		return fault.New(fault.Busy, "session %s ran its command already", s.Name()).WithHint("open exec/new again")
+	}
+	s.running = true // no lock is held while the kernel works
+	s.mu.Unlock()
+	var ends sessionEnds
+	p, err := s.begin(ctx, r, e, &ends)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.closed {
+		_ = killGroup(ends.pidfd)
+		err = fault.New(fault.Interrupted, "the session was closed")
+	}
+	if err != nil {
+		s.running = false
+		ends.close()
+		return err
+	}
+	s.sessionEnds = ends
+	now := time.Now().UTC()
+	s.st.State, s.st.Since, s.st.PID = "running", now, s.pid
+	s.st.Args, s.st.User, s.st.Dir, s.st.TTY = e.Args, e.User, p.Dir, e.TTY
+	close(s.began)
+	if s.early != nil && s.early.PID == s.pid {
+		s.exitLocked(exitOf(*s.early))
+	}
+	s.c.m.tell(s.c, "exec")
+	return nil
+}
+
+// sessionEnds is the daemon's side of a session's command.
+type sessionEnds struct {
+	pid    int
+	pidfd  *os.File
+	stdin  *os.File // write end
+	stdout *os.File // read ends
+	stderr *os.File
+	tty    *os.File // master
+}
+
+func (e *sessionEnds) close() {
+	closeAll(e.pidfd, e.stdin, e.stdout, e.stderr, e.tty)
+	*e = sessionEnds{}
+}
+
+// begin runs the command.
+func (s *Session) begin(ctx context.Context, r *run, e ExecSpec, ends *sessionEnds) (boot.Process, error) {
+	p, err := s.c.process(r, e)
+	if err != nil {
+		return p, err
+	}
+	cfg := boot.EnterConfig{Process: p, NoNewPrivs: true, Capabilities: r.rec.Caps, TTY: e.TTY.On()}
+	if cfg.Seccomp, err = seccomp.For(r.rec.Seccomp, r.rec.Caps...); err != nil {
+		return p, err
+	}
+	var theirs fileList
+	defer theirs.close()
+	if err := s.streams(ctx, r, e, &cfg, &theirs, ends); err != nil {
+		return p, err
+	}
+	return p, s.enter(ctx, r, cfg, ends)
+}
+
+func (e *ExecSpec) check() error {
+	if len(e.Args) == 0 || e.Args[0] == "" {
+		return fault.New(fault.Invalid, "no command").WithHint("run -- COMMAND [ARG]...")
+	}
+	s := Spec{Args: e.Args, Env: e.Env, Dir: e.Dir, User: e.User}
+	for _, err := range []error{checkWords(s.Args), s.checkEnv(), s.checkDir(), s.checkUser()} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// process is the command with the container's defaults under it.
+func (c *Container) process(r *run, e ExecSpec) (boot.Process, error) {
+	p := r.rec.Process
+	p.Args = e.Args
+	var own []string
+	if e.TTY.On() {
+		own = []string{"TERM=xterm"}
+	}
+	if e.User != "" {
+		root, err := openRoot(r)
+		if err != nil {
+			return p, err
+		}
+		defer root.Close()
+		u, err := image.Users(root, e.User)
+		if err != nil {
+			return p, err
+		}
+		p.UID, p.GID, p.Groups = u.UID, u.GID, u.Groups
+		own = append(own, "HOME="+u.Home)
+	}
+	p.Env = mergeEnv(p.Env, own, e.Env)
+	if e.Dir != "" {
+		p.Dir = e.Dir
+	}
+	return p, nil
+}
+
+// openRoot opens the root directory that a run's first process sees.
+func openRoot(r *run) (*os.File, error) {
+	f, err := openDir("/proc/" + strconv.Itoa(r.rec.PID) + "/root/")
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.PidfdSendSignal(int(r.pidfd.Fd()), 0, nil, 0); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("pidfd_send_signal", err)
+	}
+	return f, nil
+}
+
+// streams makes the command's three streams.
+func (s *Session) streams(ctx context.Context, r *run, e ExecSpec, cfg *boot.EnterConfig, theirs *fileList, to *sessionEnds) error {
+	uid := cfg.Process.UID
+	m := s.c.m
+	if e.TTY.On() {
+		pts, err := s.c.devpts(ctx, r)
+		if err != nil {
+			return err
+		}
+		defer pts.Close()
+		master, slave, err := boot.OpenTerminal(pts, m.idsOf(!r.rec.UserNS), uid, e.TTY.Rows, e.TTY.Cols)
+		if err != nil {
+			return err
+		}
+		theirs.add(slave)
+		to.tty = master
+		cfg.Stdio = [3]*os.File{slave, slave, slave}
+		return nil
+	}
+	uid += m.base(r)
+	ends := []struct {
+		read bool
+		size int
+		ours **os.File
+	}{{false, 0, &to.stdin}, {true, pipeSize, &to.stdout}, {true, pipeSize, &to.stderr}}
+	for i, end := range ends {
+		if i == 0 && e.NoStdin {
+			continue
+		}
+		ours, their, err := pipe(end.read, end.size, uid)
+		if err != nil {
+			return err
+		}
+		theirs.add(their)
+		*end.ours, cfg.Stdio[i] = ours, their
+	}
+	return nil
+}
+
+// devpts is the root of the container's devpts, as it was before its program ran; the caller closes it.
+func (c *Container) devpts(ctx context.Context, r *run) (*os.File, error) {
+	if r.slot != nil && r.slot.Devpts() != nil {
+		return dup(r.slot.Devpts())
+	}
+	return c.m.conf.Keeper.Fetch(ctx, c.holdKey(r, holdPts))
+}
+
+// enter has the kernel do it.
+func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *sessionEnds) error {
+	m := s.c.m
+	target := boot.Target{ID: s.id() + "/enter", PidFD: r.pidfd, IDs: m.idsOf(!r.rec.UserNS)}
+	if fd := r.group.FD(); fd > 0 {
+		target.CgroupFD = fd
+	} else {
+		target.Cgroup = r.group.Add
+	}
+	child, err := boot.Enter(ctx, m.conf.Keeper, target, cfg)
+	if err != nil {
+		var op *boot.OpError
+		if errors.As(err, &op) && op.Op == "execve" {
+			return notExecuted(cfg.Process.Args[0], op)
+		}
+		return err
+	}
+	to.pid, to.pidfd = child.PID, child.PidFD
+	if err := m.conf.Keeper.Watch(ctx, s.id(), child.PID, child.PidFD); err != nil {
+		_ = killGroup(child.PidFD)
+		return err
+	}
+	return nil
+}
+
+// killGroup kills a command with what it started in its process group, where the kernel can do that by pidfd (6.9).
+func killGroup(pidfd *os.File) error {
+	const processGroup = 1 << 2 // PIDFD_SIGNAL_PROCESS_GROUP
+	err := unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, processGroup)
+	if err == unix.EINVAL {
+		err = unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, 0)
+	}
+	return err
+}
+
+// split returns container and session of a keeper's id UUID/exec/N; helpers (UUID/exec/N/enter) are no session.
+func splitSession(id string) (container, session string, ok bool) {
+	container, rest, found := strings.Cut(id, "/exec/")
+	return container, rest, found
+}

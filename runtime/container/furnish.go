@@ -1,0 +1,176 @@
+package container
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/boot"
+	"github.com/containercloud/cc/runtime/keeper"
+	"github.com/containercloud/cc/runtime/logs"
+	"github.com/containercloud/cc/words"
+)
+
+// etcDir is where the generated files below /etc live: RUN/etc/UUID, in memory where RUN is. They are written at every
+// start, so nothing is lost with them.
+type etcDir struct {
+	dir     string
+	resolve func() []byte
+
+	mu sync.Mutex
+}
+
+// write makes the three files of a container and returns their directory.
+func (e *etcDir) write(id, hostname, name string, ip netip.Addr) (string, error) {
+	dir := filepath.Join(e.dir, id)
+	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
+		return "", err
+	}
+	for file, text := range map[string][]byte{
+		"hosts": hostsFile(hostname, name, ip), "hostname": []byte(hostname + "\n"), "resolv.conf": e.resolve(),
+	} {
+		f := filepath.Join(dir, file)
+		_ = os.Remove(f) // what is mounted from it lives on
+		if err := os.WriteFile(f, text, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+func (e *etcDir) remove(id string) { _ = os.RemoveAll(filepath.Join(e.dir, id)) }
+
+// mounts are the runtime's and the user's mounts below the root.
+func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error) {
+	ids := m.idsOf(p.host)
+	var ip netip.Addr
+	if a := r.rec.Attachment; a != nil {
+		ip = a.IP.Addr()
+	}
+	etc, err := m.etc.write(string(p.meta.ID), p.hostname, p.meta.Name, ip)
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot write its /etc files")
+	}
+	var list []boot.Mount
+	for _, f := range []string{"hosts", "hostname", "resolv.conf"} {
+		src, err := m.bind(filepath.Join(etc, f), m.etcIDs(ids), false)
+		if err != nil {
+			return nil, err
+		}
+		files.add(src)
+		list = append(list, boot.Mount{Target: "/etc/" + f, Source: src, File: true})
+	}
+	app, err := m.bind(filepath.Join(p.c.dir, "app"), ids, false)
+	if err != nil {
+		return nil, err
+	}
+	files.add(app)
+	list = append(list, boot.Mount{Target: "/app", Source: app})
+	for _, mnt := range p.spec.Mounts {
+		b, err := m.userMount(mnt, files)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, b)
+	}
+	return list, nil
+}
+
+// etcIDs is the map of the /etc files: none where RUN's file system cannot have one; they are then nobody's, and readable.
+func (m *Manager) etcIDs(ids boot.IDMap) boot.IDMap {
+	if !m.host.runMaps {
+		return boot.IDMap{}
+	}
+	return ids
+}
+
+// userMount is one line of the mounts setting. A bind mount shows the host's ids as they are: in a container with a user namespace they
+// are nobody's unless the owner gave them to the container's range.
+func (m *Manager) userMount(mnt Mount, files *fileList) (boot.Mount, error) {
+	b := boot.Mount{Target: mnt.Target, ReadOnly: mnt.ReadOnly}
+	kind, arg := mnt.split()
+	if kind == "tmpfs" {
+		n, err := words.Size(arg)
+		b.Tmpfs = n
+		return b, err
+	}
+	src, err := m.bind(arg, boot.IDMap{}, mnt.ReadOnly)
+	if err != nil {
+		return b, fault.Wrap(err, "mount %s", mnt.Target)
+	}
+	files.add(src)
+	info, err := src.Stat()
+	if err != nil {
+		return b, err
+	}
+	b.Source, b.File = src, !info.IsDir()
+	return b, nil
+}
+
+// bind is a detached mount of a path of the host.
+func (m *Manager) bind(path string, ids boot.IDMap, readOnly bool) (*os.File, error) {
+	f, err := os.OpenFile(path, unix.O_PATH, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return boot.CloneMount(f, readOnly, ids)
+}
+
+// stdio makes the program's three streams: pipes that the keeper reads, or a terminal.
+func (m *Manager) stdio(ctx context.Context, p *plan, r *run, cfg *boot.Config, a *keeper.Adoption, files *fileList) error {
+	uid := m.idsOf(p.host).Base + p.process.UID
+	a.Hold = map[string]*os.File{}
+	if err := r.slot.Ready(ctx); err != nil {
+		return err
+	}
+	a.Hold[p.c.holdKey(r, holdPts)] = r.slot.Devpts()
+	if p.spec.TTY.On() {
+		return m.terminal(p, r, cfg, a, files)
+	}
+	if p.spec.StdinOpen {
+		ours, theirs, err := pipe(false, 0, uid)
+		if err != nil {
+			return err
+		}
+		files.add(theirs)
+		r.stdin, r.rec.Stdin = ours, true
+		cfg.Stdio[0] = theirs
+		a.Hold[p.c.holdKey(r, holdStdin)] = ours
+	}
+	for i, log := range []**os.File{&a.Stdout, &a.Stderr} {
+		ours, theirs, err := pipe(true, pipeSize, uid)
+		if err != nil {
+			return err
+		}
+		files.add(ours, theirs)
+		*log, cfg.Stdio[1+i] = ours, theirs
+	}
+	return nil
+}
+
+// terminal is stdio with a terminal of the container's own devpts.
+func (m *Manager) terminal(p *plan, r *run, cfg *boot.Config, a *keeper.Adoption, files *fileList) error {
+	t := p.spec.TTY
+	master, slave, err := boot.OpenTerminal(r.slot.Devpts(), m.idsOf(p.host), p.process.UID, t.Rows, t.Cols)
+	if err != nil {
+		return err
+	}
+	files.add(slave)
+	r.tty, r.rec.TTY = master, true
+	cfg.TTY = true
+	cfg.Stdio = [3]*os.File{slave, slave, slave}
+	a.Stdout = master
+	a.Hold[p.c.holdKey(r, holdTTY)] = master
+	return nil
+}
+
+// logPolicy is the spec's in the keeper's terms.
+func logPolicy(s Spec) logs.Policy {
+	return logs.Policy{Max: s.LogMax, Block: s.LogPolicy == LogBlock, Direct: s.LogPolicy == LogDirect}
+}

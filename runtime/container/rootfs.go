@@ -1,0 +1,298 @@
+package container
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
+	"github.com/containercloud/cc/runtime/boot"
+	"github.com/containercloud/cc/runtime/image"
+)
+
+// rootfs is a container's root file system: an overlay of its own layer over the image. The mount itself is never attached
+// anywhere; every start and every reader gets a clone of it, so that one file system serves them all, whoever comes first
+// (two overlays on one upper directory would each miss what the other writes).
+type rootfs struct {
+	digest string
+	host   bool // the host's ids instead of the container's
+	mount  *os.File
+
+	mu   sync.Mutex
+	uses int // readers; the container itself is not counted
+	done bool
+}
+
+// attachable is a clone to put into a container.
+func (f *rootfs) attachable() (*os.File, error) {
+	return boot.CloneMount(f.mount, false, boot.IDMap{})
+}
+
+// hold keeps the mount for a reader until the returned function is called.
+func (f *rootfs) hold() (release func(), ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.done && f.uses == 0 {
+		return nil, false
+	}
+	f.uses++
+	return sync.OnceFunc(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.uses--
+		if f.done && f.uses == 0 {
+			f.mount.Close()
+		}
+	}), true
+}
+
+// drop closes the mount when the last reader has gone. A nil rootfs is fine.
+func (f *rootfs) drop() {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.done && f.uses == 0 {
+		f.mount.Close()
+	}
+	f.done = true
+}
+
+// layerDir is where a container's own files are below its directory.
+func layerDir(dir string) string { return filepath.Join(dir, "layer") }
+
+// makeHome makes the directories of a container. upper becomes the root directory: the image's root is 0755 and root's
+// everywhere that matters.
+func makeHome(dir string) error {
+	for _, d := range []string{"", "layer", "layer/upper", "layer/work", "app", "logs"} {
+		mode := os.FileMode(0o755)
+		if d == "" {
+			mode = 0o700
+		}
+		if err := os.Mkdir(filepath.Join(dir, d), mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// home is a container's directory that was made in advance, perhaps with its root file system mounted.
+type home struct {
+	dir    string
+	rootfs *rootfs
+}
+
+// newHome makes one; digest "" leaves out the mount.
+func (m *Manager) newHome(digest string) (*home, error) {
+	h := &home{dir: filepath.Join(m.conf.State, "warm", string(object.NewID()))}
+	if err := makeHome(h.dir); err != nil {
+		return nil, err
+	}
+	if digest == "" {
+		return h, nil
+	}
+	img, err := m.conf.Images.Find(digest)
+	if err == nil {
+		err = m.conf.Images.Use(img.Digest, warmUser(h.dir))
+	}
+	if err == nil {
+		h.rootfs, err = m.mountRoot(h.dir, img, false, false)
+	}
+	if err != nil {
+		h.close(m)
+		return nil, err
+	}
+	return h, nil
+}
+
+// warmUser is what the image store calls a home that holds one of its images.
+func warmUser(dir string) string { return "warm/" + filepath.Base(dir) }
+
+func (h *home) close(m *Manager) {
+	h.rootfs.drop()
+	m.conf.Images.Release(warmUser(h.dir))
+	if err := m.discard(h.dir); err != nil && !os.IsNotExist(err) {
+		m.log.Warn("a prepared directory stays behind", "dir", h.dir, "err", err)
+	}
+}
+
+// warmDigest says which image's homes suit a spec, "" for none.
+func (m *Manager) warmDigest(s Spec) string {
+	if s.UserNS == UserNSHost || s.Image == image.Host {
+		return ""
+	}
+	img, err := m.conf.Images.Find(s.Image)
+	if err != nil {
+		return ""
+	}
+	return img.Digest
+}
+
+// mountRoot mounts the overlay of dir over the image. again: the layer was mounted before.
+func (m *Manager) mountRoot(dir string, img *image.Image, host, again bool) (*rootfs, error) {
+	ids := m.idsOf(host)
+	layer, err := openDir(layerDir(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer layer.Close()
+	o := boot.OverlayOptions{Volatile: true, Reuse: again, IDs: ids}
+	lower, err := img.Root()
+	if err != nil {
+		return nil, err
+	}
+	defer lower.Close()
+	var mount *os.File
+	if img.Host {
+		mount, err = overHost(lower, layer, o)
+	} else {
+		mount, err = over(lower, layer, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &rootfs{digest: img.Digest, host: host, mount: mount}, nil
+}
+
+func over(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
+	upper, err := openat(layer, "upper")
+	if err != nil {
+		return nil, err
+	}
+	defer upper.Close()
+	work, err := openat(layer, "work")
+	if err != nil {
+		return nil, err
+	}
+	defer work.Close()
+	return boot.Overlay([]*os.File{lower}, upper, work, o)
+}
+
+// overHost mounts the layer over the host's own root. The lower is then an overlay, which cannot be mapped: the host's root is mapped
+// below it.
+func overHost(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
+	root, err := cloneOne(lower, o.IDs)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	empty, err := emptyDir()
+	if err != nil {
+		return nil, err
+	}
+	defer empty.Close()
+	host, err := image.HostLower(root, empty)
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	if err := os.Chown(filepath.Join(layer.Name(), "upper"), int(o.IDs.Base), int(o.IDs.Base)); err != nil {
+		return nil, err
+	}
+	o.IDs = boot.IDMap{}
+	return over(host, layer, o)
+}
+
+// emptyDir is an empty directory that lies in no other directory: the root of a file system of its own.
+func emptyDir() (*os.File, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("fsopen tmpfs", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", "cc"); err != nil {
+		return nil, os.NewSyscallError("fsconfig", err)
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return nil, os.NewSyscallError("fsmount", err)
+	}
+	return os.NewFile(uintptr(fd), "empty"), nil
+}
+
+// cloneOne clones a mount without what is mounted below it.
+func cloneOne(dir *os.File, ids boot.IDMap) (*os.File, error) { return boot.CloneTop(dir, ids) }
+
+// rootOf is the container's root file system, mounted if it is not; c.op is held. An image that is another than that of the layer begins a
+// new layer.
+func (m *Manager) rootOf(p *plan) (*rootfs, error) {
+	c := p.c
+	c.mu.Lock()
+	fs, layer := c.rootfs, c.layer
+	c.mu.Unlock()
+	if fs != nil && fs.digest == p.img.Digest && fs.host == p.host {
+		m.owned(c, fs)
+		return fs, nil
+	}
+	fs.drop()
+	if layer != "" && layer != layerOf(p.img.Digest, p.host) {
+		if err := m.freshLayer(c.dir); err != nil {
+			return nil, fault.Wrap(err, "cannot begin a new root file system")
+		}
+		layer = ""
+	}
+	if err := m.conf.Images.Use(p.img.Digest, string(p.meta.ID)); err != nil {
+		return nil, err
+	}
+	fs, err := m.mountRoot(c.dir, p.img, p.host, true)
+	if err != nil {
+		c.mu.Lock()
+		c.rootfs = nil
+		c.mu.Unlock()
+		return nil, err
+	}
+	m.owned(c, fs)
+	return fs, nil
+}
+
+func (m *Manager) owned(c *Container, fs *rootfs) {
+	c.mu.Lock()
+	c.rootfs, c.layer = fs, layerOf(fs.digest, fs.host)
+	c.mu.Unlock()
+}
+
+// layerOf names what a layer belongs to: an image, and whose ids its files have on disk. One of another name begins anew.
+func layerOf(digest string, host bool) string {
+	if host {
+		return digest + " host"
+	}
+	return digest
+}
+
+// freshLayer puts an empty layer in the place of the present one.
+func (m *Manager) freshLayer(dir string) error {
+	layer := layerDir(dir)
+	if err := m.discard(layer); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, d := range []string{"", "upper", "work"} {
+		if err := os.Mkdir(filepath.Join(layer, d), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openDir(dir string) (*os.File, error) {
+	return os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+func openat(dir *os.File, name string) (*os.File, error) {
+	fd, err := rawFD(dir)
+	if err != nil {
+		return nil, err
+	}
+	n, err := unix.Openat(fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(n), name), nil
+}

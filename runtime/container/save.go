@@ -1,0 +1,121 @@
+package container
+
+import (
+	"os"
+	"sync"
+
+	"github.com/containercloud/cc/runtime/keeper"
+)
+
+// saver writes status records behind the callers' backs. A container that changes again before its turn is written
+// once; what a kill of the daemon can lose in between, the keeper knows (adopt.go).
+type saver struct {
+	mu    sync.Mutex
+	queue []*Container
+	wake  chan struct{}
+}
+
+// saveState is a container's place in the saver's queue; Container.mu guards queued, write serialises the file.
+type saveState struct {
+	queued bool
+	write  sync.Mutex
+}
+
+// saveSoon puts the container into the queue.
+func (m *Manager) saveSoon(c *Container) {
+	c.mu.Lock()
+	was := c.saved.queued
+	c.saved.queued = true
+	c.mu.Unlock()
+	if was {
+		return
+	}
+	s := &m.saver
+	s.mu.Lock()
+	s.queue = append(s.queue, c)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// save writes the status record now.
+func (m *Manager) save(c *Container) {
+	if f := m.saveOpen(c); f != nil {
+		f.Close()
+	}
+}
+
+// saveOpen is save that leaves the file open; nil when it could not be written.
+func (m *Manager) saveOpen(c *Container) *os.File {
+	c.saved.write.Lock()
+	defer c.saved.write.Unlock()
+	c.mu.Lock()
+	c.saved.queued = false
+	gone := c.gone
+	rec := statusRecord{Status: c.st, InRow: c.backoff.inRow, Last: c.last, Layer: c.layer}
+	if c.body != nil {
+		run := c.body.rec
+		rec.Run = &run
+	}
+	c.mu.Unlock()
+	if gone {
+		return nil
+	}
+	f, err := openRecord(c.dir, statusFile, rec)
+	if err != nil && c.State() != Gone {
+		m.log.Error("cannot record a container's status", "dir", c.dir, "err", err)
+	}
+	if err == nil && rec.Run != nil && !rec.Run.Started.IsZero() {
+		_ = mark(f)
+	}
+	return f
+}
+
+// startTime notes when the first process of a run began, by which it is told from another of the same number; off the start's path.
+func (c *Container) startTime() {
+	c.mu.Lock()
+	r := c.body
+	var pid int
+	if r != nil && r.rec.Start == 0 {
+		pid = r.rec.PID
+	}
+	c.mu.Unlock()
+	if pid == 0 {
+		return
+	}
+	if t, err := keeper.StartTime(pid); err == nil {
+		c.mu.Lock()
+		r.rec.Start = t
+		c.mu.Unlock()
+	}
+}
+
+// saveLoop is the saver's goroutine; it writes what is queued before it ends.
+func (m *Manager) saveLoop() {
+	s := &m.saver
+	for {
+		s.mu.Lock()
+		queue := s.queue
+		s.queue = nil
+		s.mu.Unlock()
+		for _, c := range queue {
+			c.startTime()
+			m.save(c)
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-m.ctx.Done():
+			s.mu.Lock()
+			left := len(s.queue)
+			s.mu.Unlock()
+			if left == 0 {
+				return
+			}
+		}
+	}
+}

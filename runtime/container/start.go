@@ -1,0 +1,175 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/boot"
+)
+
+// Start starts the container and answers when its program runs (its execve has succeeded); an error says why it does not.
+func (c *Container) Start(ctx context.Context) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
+	return c.m.start(c, true)
+}
+
+// start is Start with c.op held. byUser is false for a restart by policy, whose failure is repeated after a back-off; a user's start that
+// fails ends in failed.
+func (m *Manager) start(c *Container, byUser bool) error {
+	if m.isEnding() {
+		return fault.New(fault.Again, "the daemon is stopping")
+	}
+	if err := c.legal("start"); err != nil {
+		return err
+	}
+	c.dropView(nil)
+	// A caller who gives up does not leave half a start behind.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), startDeadline)
+	defer cancel()
+	c.mu.Lock()
+	c.stopTimersLocked()
+	c.st.Wanted = true
+	if byUser {
+		c.backoff = backoff{}
+	}
+	r := c.body
+	warm := c.armed && r != nil
+	ch, err := c.toLocked(Creating, "")
+	c.armed = false
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	m.unlistArmed(c)
+	if warm {
+		if err = mark(r.mark); err == nil {
+			err = r.slot.Start(ctx)
+		}
+	} else {
+		m.told(c, ch)
+		r, err = m.prepare(ctx, c, true)
+	}
+	if err != nil {
+		return m.startFailed(c, r, err, byUser)
+	}
+	m.running(c, r)
+	return nil
+}
+
+// running notes that the program runs, and its end if that has come already.
+func (m *Manager) running(c *Container, r *run) {
+	now := time.Now().UTC()
+	c.mu.Lock()
+	r.rec.Started = now
+	c.st.Started, c.st.PID, c.st.Exit, c.st.Notes = now, r.rec.PID, nil, m.notes()
+	ch, err := c.toLocked(Running, "")
+	ended := r.exit != nil
+	c.mu.Unlock()
+	if err != nil {
+		m.log.Error("a start is no legal step", "id", c.id, "err", err)
+	}
+	m.told(c, ch, "pid", strconv.Itoa(r.rec.PID))
+	if ended {
+		c.mu.Lock()
+		m.endedLocked(c, r)
+		return
+	}
+	m.saveSoon(c)
+}
+
+// notes are what this host cannot do for the container.
+func (m *Manager) notes() []string {
+	if m.host.note == "" {
+		return nil
+	}
+	return []string{m.host.note}
+}
+
+// startFailed brings the container to failed, or to its next try, and returns the sentence for the user.
+func (m *Manager) startFailed(c *Container, r *run, err error, byUser bool) error {
+	var op *boot.OpError
+	if errors.As(err, &op) && op.Op == "execve" && r != nil && len(r.rec.Process.Args) > 0 {
+		err = notExecuted(r.rec.Process.Args[0], op)
+	}
+	c.mu.Lock()
+	if c.body == r {
+		c.body = nil
+	}
+	name := c.meta.Name
+	err = fault.Wrap(err, "cannot start container %s", name)
+	var ch change
+	if !byUser && c.spec.Restart.again(Exit{Code: 1}, c.backoff.inRow) {
+		wait := c.backoff.next(0)
+		ch, _ = c.toLocked(Restarting, err.Error()+"; again in "+wait.String())
+		c.timer = time.AfterFunc(wait, func() { m.startAgain(c, Restarting) })
+	} else {
+		c.st.Wanted = false
+		ch, _ = c.toLocked(Failed, err.Error())
+		m.scheduleTTLLocked(c)
+	}
+	c.st.PID = 0
+	c.mu.Unlock()
+	if r != nil {
+		m.teardown(c, r, true)
+	}
+	m.told(c, ch)
+	m.save(c)
+	return err
+}
+
+// notExecuted is the sentence of a program that cannot be executed.
+func notExecuted(program string, op *boot.OpError) error {
+	err := fault.New(fault.KindOf(op), "execve %s: %w", program, op.Errno)
+	switch op.Errno.Error() {
+	case "no such file or directory":
+		return err.WithHint("the image has no such program, or not the interpreter it names")
+	case "exec format error":
+		return err.WithHint("the program is for another processor, or a script without #! line")
+	}
+	return err
+}
+
+func (m *Manager) isEnding() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ending || m.closed
+}
+
+func (m *Manager) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
+// teardown gives back what a run held, in the background. final also lets go of the root file system and the address; a container that
+// is about to be started again keeps them.
+func (m *Manager) teardown(c *Container, r *run, final bool) {
+	r.once.Do(func() {
+		c.mu.Lock()
+		files := []*os.File{r.stdin, r.tty, r.mntns, r.mark}
+		r.stdin, r.tty, r.mntns, r.mark = nil, nil, nil, nil
+		var fs *rootfs
+		if final && c.body == nil && !c.gone {
+			fs, c.rootfs = c.rootfs, nil
+		}
+		c.mu.Unlock()
+		gone := make(chan struct{})
+		c.mu.Lock()
+		c.leaving = gone
+		c.mu.Unlock()
+		m.warm.janitor(func() {
+			defer close(gone)
+			c.dropView(nil)
+			closeAll(files...)
+			fs.drop()
+			m.forgetRun(c, r)
+		})
+	})
+}

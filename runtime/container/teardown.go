@@ -1,0 +1,48 @@
+package container
+
+import (
+	"context"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/cgroup"
+)
+
+// forgetRun gives back the kernel objects of an ended (or never started) run. It runs in the janitor.
+func (m *Manager) forgetRun(c *Container, r *run) {
+	id := string(c.id)
+	if r.slot != nil {
+		if err := r.slot.Close(); err != nil {
+			m.log.Debug("a slot did not close well", "container", id, "err", err)
+		}
+	} else if r.pidfd != nil {
+		r.pidfd.Close()
+	}
+	if r.part != nil {
+		closeAll(r.part.netns)
+	}
+	if att := r.rec.Attachment; att != nil && m.conf.Networks != nil {
+		if err := m.conf.Networks.Release(context.Background(), att); err != nil && !fault.Is(err, fault.NotFound) {
+			m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)
+		}
+	}
+	if err := m.conf.Keeper.Drop(context.Background(), c.holdKey(r, "")); err != nil && m.ctx.Err() == nil {
+		m.log.Warn("the keeper did not let go", "container", id, "err", err)
+	}
+	m.deleteGroup(r.group)
+	c.mu.Lock()
+	idle := c.body == nil
+	c.mu.Unlock()
+	if idle {
+		m.etc.remove(id)
+	}
+}
+
+// deleteGroup removes a cgroup whose processes have ended or are about to.
+func (m *Manager) deleteGroup(g *cgroup.Group) {
+	if g == nil {
+		return
+	}
+	if err := g.Delete(); err != nil {
+		m.log.Warn("a cgroup stays behind", "err", err)
+	}
+}
