@@ -41,7 +41,8 @@ type Manager struct {
 	mark  link.Mark
 	links *link.Host
 	rules *nft.Table
-	work  sync.WaitGroup // removals of links, which take their time in the kernel
+	work  sync.WaitGroup // removals of links, which take their time in the kernel, and repairs
+	deaf  func() error   // ends the watch over links
 
 	mu     sync.Mutex
 	byID   map[object.ID]*VPC
@@ -87,7 +88,40 @@ func (m *Manager) load(ctx context.Context) error {
 			_ = v.remake(ctx) // a network that fails shows it and is tried again at each use
 		}
 	}
-	return m.sweepBridges()
+	if err := m.sweepBridges(); err != nil {
+		return err
+	}
+	var err error
+	m.deaf, err = m.links.Watch(m.linkGone, m.linksLost)
+	return err
+}
+
+// linkGone makes a bridge again that somebody removed.
+func (m *Manager) linkGone(name string) {
+	if m.mark.IsBridge(name) {
+		m.repair(func(v *VPC) bool { return v.bridge == name })
+	}
+}
+
+func (m *Manager) linksLost() { m.repair(func(*VPC) bool { return true }) }
+
+func (m *Manager) repair(which func(*VPC) bool) {
+	for _, v := range m.List() {
+		if !which(v) {
+			continue
+		}
+		v.mu.Lock()
+		ready, index := v.state == Ready, v.index
+		v.mu.Unlock()
+		if ready {
+			m.work.Go(func() {
+				if v.lost(index) {
+					m.conf.Log.Warn("the bridge of a vpc was removed by others and is made again", "vpc", v.name, "link", v.bridge)
+					_ = v.remake(context.Background()) // remembered by the VPC
+				}
+			})
+		}
+	}
 }
 
 // OnChange calls fn after every change of a VPC's spec, state or containers, also when it has gone. fn must be
@@ -248,6 +282,10 @@ func (m *Manager) remove(v *VPC) {
 
 // Close lets go of the kernel's objects, which stay, and waits for removals.
 func (m *Manager) Close() error {
+	var err error
+	if m.deaf != nil {
+		err = m.deaf()
+	}
 	m.work.Wait()
-	return errors.Join(m.rules.Close(), m.links.Close())
+	return errors.Join(err, m.rules.Close(), m.links.Close())
 }

@@ -42,6 +42,8 @@ func (v *VPC) remake(ctx context.Context) error {
 func (v *VPC) apply() error {
 	spec, err := v.setPool()
 	switch {
+	case fault.Is(err, fault.NotFound): // deleted while somebody waited for the turn
+		return err
 	case err != nil:
 	case !spec.CIDR.IsValid():
 		err = v.unmake()

@@ -251,6 +251,16 @@ func (m *Manager) sweepPorts(links []link.Link) {
 // Down removes everything of the instance from the kernel: links, then rules. The specs stay, and the next Open
 // makes it all again. Nothing may be attached any more.
 func (m *Manager) Down(ctx context.Context) error {
+	for _, v := range m.List() { // from here on nobody repairs
+		if err := v.lock(ctx); err != nil {
+			return err
+		}
+		v.mu.Lock()
+		v.leases = map[netip.Addr]*lease{}
+		v.pool, v.state, v.index = nil, Defined, 0
+		v.mu.Unlock()
+		v.unlock()
+	}
 	m.work.Wait()
 	links, err := m.links.Links()
 	if err != nil {
@@ -268,17 +278,6 @@ func (m *Manager) Down(ctx context.Context) error {
 		if m.mark.IsBridge(l.Name) {
 			errs = append(errs, m.links.Delete(l.Name))
 		}
-	}
-	for _, v := range m.List() {
-		if err := v.lock(ctx); err != nil {
-			return err
-		}
-		v.mu.Lock()
-		v.leases = map[netip.Addr]*lease{}
-		v.pool = nil
-		v.state, v.index = Defined, 0
-		v.mu.Unlock()
-		v.unlock()
 	}
 	errs = append(errs, m.rules.Teardown())
 	return fault.Wrap(errors.Join(errs...), "cannot remove networks")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -140,6 +141,18 @@ func (n *NS) Try(args ...string) (out string, err error) {
 		return err
 	})
 	return out, err
+}
+
+// Keep starts a process in the namespace, for tools that want a pid, and returns its id.
+func (n *NS) Keep(t testing.TB) string {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := n.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return strconv.Itoa(cmd.Process.Pid)
 }
 
 // Host runs a command in the tests' own host namespace.
