@@ -80,8 +80,24 @@ func FormatItem(item string) string {
 	case item == "", item[0] == '#', item[0] == '\'',
 		strings.Trim(item, " \t") != item,
 		strings.ContainsAny(item, "\n\r"),
-		strings.Contains(item, " '"), strings.Contains(item, "\t'"):
+		leavesOpen(item):
 		return quote(item)
 	}
 	return item
+}
+
+// leavesOpen reports whether a quote opens at the start of a word and does not end: on the next lines it might.
+func leavesOpen(item string) bool {
+	start := true
+	for i := 0; i < len(item); i++ {
+		if item[i] == '\'' && start {
+			n := skipQuoted(item[i:])
+			if n < 0 {
+				return true
+			}
+			i += n - 1
+		}
+		start = isBlank(item[i])
+	}
+	return false
 }

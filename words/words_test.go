@@ -107,6 +107,17 @@ func TestLines(t *testing.T) {
 	}
 }
 
+func TestFormatItem(t *testing.T) {
+	for in, want := range map[string]string{
+		"a b": "a b", "": "''", "#x": "'#x'", "a #x": "a #x", " a": "' a'", "it's": "it's", "'": "''''", "echo 'x'": "echo 'x'",
+		"echo 'x": "'echo ''x'", "a\nb": "'a\nb'",
+	} {
+		if got := FormatItem(in); got != want {
+			t.Errorf("FormatItem(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestItem(t *testing.T) {
 	for in, want := range map[string]string{
 		"a b": "a b", " a ": "a", "'a b'": "a b", "'it''s'": "it's", "''": "", "it's": "it's",

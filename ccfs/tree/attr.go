@@ -175,6 +175,9 @@ func (t *Tree) Getattr(ctx context.Context, c Caller, ino Ino, h *Handle) (Attr,
 // Setattr changes rights and sizes. Times are taken and dropped: a file's times say when its content changed.
 func (t *Tree) Setattr(ctx context.Context, c Caller, ino Ino, h *Handle, s SetAttr) (a Attr, err error) {
 	n, err := t.node(ino)
+	if err != nil && h != nil && !h.node.obj.dead() {
+		n, err = h.node, nil // a handle needs no name
+	}
 	if err != nil {
 		return Attr{}, err
 	}

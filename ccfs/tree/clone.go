@@ -49,12 +49,23 @@ func (t *Tree) openClone(ctx context.Context, h *Handle) (file, error) {
 // endConversation removes what nobody holds open any more. The domain may refuse, as for a session that was told
 // to go on alone.
 func (t *Tree) endConversation(dir, child *node) {
-	remove := dir.dir.Objects.Remove
-	if remove == nil || child.obj.dead() {
+	coll := dir.dir.Objects
+	if child.obj.dead() {
 		return
 	}
 	r, done := t.request(context.Background(), Caller{Door: "cc"}, dir)
 	defer done()
+	if coll.Abandon != nil {
+		_ = t.act(r, func() error {
+			coll.Abandon(r, child.obj.get())
+			return nil
+		})
+		return
+	}
+	remove := coll.Remove
+	if remove == nil {
+		return
+	}
 	err := t.act(r, func() error { return remove(r, child.obj.get()) })
 	if err != nil {
 		t.o.Log.Debug("a conversation goes on", "path", child.path(), "err", err)

@@ -16,13 +16,15 @@ import (
 // out, with the files that need it.
 type Common struct {
 	Verbs   []Verb
-	State   func(*Request) string                        // one of States
-	Status  func(*Request) []words.Opt                   // what status says after `state WORD`
-	UsedBy  func(*Request) []string                      // paths below the root
-	Metrics func(*Request) ([]byte, error)               // Prometheus text
-	Events  *event.Log                                   // events of the object, by its id
-	States  []string                                     // what wait/ can wait for, besides gone
-	Reached func(r *Request, state string) (bool, error) // nil: State(r) == state
+	State   func(*Request) string          // one of States
+	Status  func(*Request) []words.Opt     // what status says after `state WORD`
+	UsedBy  func(*Request) []string        // paths below the root
+	Metrics func(*Request) ([]byte, error) // Prometheus text
+	Events  *event.Log                     // events of the object, by its id
+	// EventName is what events call the object that carry no id: "container/web".
+	EventName func(*Request) string
+	States    []string                                     // what wait/ can wait for, besides gone
+	Reached   func(r *Request, state string) (bool, error) // nil: State(r) == state
 }
 
 // Fill adds the files to a layout, and an empty `live` and `wait` if it has none.
@@ -51,12 +53,20 @@ func (k Common) Fill(d *Dir) {
 	}
 	if k.Events != nil {
 		live := d.Sub("live")
-		live.Files = append(live.Files, eventStream(k.Events, true))
+		live.Files = append(live.Files, eventStream(k.Events, k.eventName))
 	}
 	if len(k.States) > 0 {
 		k.fillWait(d.Sub("wait"))
 	}
 	d.Files = append(d.Files, moreRow())
+}
+
+// eventName is how events name the request's object.
+func (k Common) eventName(r *Request) string {
+	if k.EventName == nil {
+		return ""
+	}
+	return k.EventName(r)
 }
 
 // CtlRow is a ctl file with these verbs.

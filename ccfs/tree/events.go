@@ -37,16 +37,16 @@ func eventsRow(log *event.Log) File {
 }
 
 // eventStream is live/events: of everything, or of the object whose directory it is in.
-func eventStream(log *event.Log, ofObject bool) File {
+func eventStream(log *event.Log, nameOf func(*Request) string) File {
 	return File{
 		Name: "events", Kind: Stream, Mode: 0666, Volatile: true, Syntax: "[since=REV] [kind=KIND] [object=PATH]",
 		Doc: "Events from now on, a line each. A line written first through the same descriptor chooses: since=REV begins " +
 			"behind that event, kind= and object= leave others out. `overflow N` says that N events came too fast.",
 		Stream: func(r *Request) (Conn, error) {
 			s := &eventConn{log: log, rev: log.Rev()}
-			if ofObject {
+			if nameOf != nil {
 				id, _ := identity(r.Object)
-				s.id = string(id)
+				s.id, s.name = string(id), nameOf(r)
 			}
 			s.Conn = Records(s.next)
 			return s, nil
@@ -57,8 +57,9 @@ func eventStream(log *event.Log, ofObject bool) File {
 // eventConn is one reader of events.
 type eventConn struct {
 	Conn
-	log *event.Log
-	id  string // "" for all objects
+	log  *event.Log
+	id   string // of the only object; "" for all
+	name string // how events without an id name it
 
 	mu           sync.Mutex
 	rev          uint64
@@ -93,11 +94,15 @@ func (s *eventConn) format(list []event.Event, lost uint64) string {
 	}
 	for _, e := range list {
 		s.rev = e.Rev
-		if (s.id == "" || e.ID == s.id) && (s.kind == "" || e.Kind == s.kind) && (s.object == "" || e.Object == s.object) {
+		if s.concerns(e) && (s.kind == "" || e.Kind == s.kind) && (s.object == "" || e.Object == s.object) {
 			b.WriteString(FormatEvent(e))
 		}
 	}
 	return b.String()
+}
+
+func (s *eventConn) concerns(e event.Event) bool {
+	return s.id == "" || e.ID == s.id || e.ID == "" && e.Object == s.name
 }
 
 // Write takes the reader's choice.

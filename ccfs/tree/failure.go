@@ -26,7 +26,7 @@ func (t *Tree) failed(c Caller, n *node, verb string, err error) error {
 	err = sentence(err, "cannot %s %s", verb, orRoot(n.path()))
 	f := object.Failure{Time: time.Now(), Kind: fault.KindOf(err), Text: err.Error(), Hint: fault.HintOf(err)}
 	t.failures.add(c, f)
-	if n.obj != nil && f.Kind != fault.Denied && f.Kind != fault.Stale {
+	if n.obj != nil && f.Kind != fault.Denied && !n.obj.dead() {
 		// Strangers that are turned away do not push the owner's failures out.
 		addOnce(n.obj.get().Failures(), f, err)
 	}

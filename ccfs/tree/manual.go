@@ -7,11 +7,11 @@ import (
 
 // Manual makes the pages of doc/ from a table: one for every kind of object, named by its noun, and `tree` for
 // everything outside of objects. `cc help` prints the same pages.
-func Manual(root *Dir) map[string]string {
-	pages := map[string]string{"tree": page(root, "", root)}
+func Manual(root *Dir) map[string][]byte {
+	pages := map[string][]byte{"tree": []byte(page(root, "", root))}
 	walk(root, func(p string, d *Dir) {
 		if c := d.Objects; c != nil {
-			pages[c.Noun] = objectPage(join(p, c.placeholder()), c)
+			pages[c.Noun] = []byte(objectPage(join(p, c.placeholder()), c))
 		}
 	})
 	return pages

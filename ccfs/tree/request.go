@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -38,9 +37,9 @@ func (r *Request) Path() string { return r.node.path() }
 
 // Reply is a verb's answer: who wrote the line reads it from the same descriptor, at the offset where the write
 // ended or at 0.
-func (r *Request) Reply(format string, args ...any) {
+func (r *Request) Reply(text string) {
 	if r.reply != nil {
-		fmt.Fprintf(r.reply, format, args...)
+		r.reply.WriteString(text)
 	}
 }
 

@@ -36,7 +36,7 @@ func (k Root) Fill(d *Dir) {
 	if k.Events != nil {
 		d.Files = append(d.Files, eventsRow(k.Events))
 		live := d.Sub("live")
-		live.Files = append(live.Files, eventStream(k.Events, false))
+		live.Files = append(live.Files, eventStream(k.Events, nil))
 	}
 }
 
@@ -50,7 +50,7 @@ func (manualPages) Entry(r *Request, name string) (Entry, error) {
 	}
 	return Entry{Name: name, File: &File{
 		Name: name, Kind: Document, Mode: 0444,
-		Read: func(*Request) ([]byte, error) { return []byte(text), nil },
+		Read: func(*Request) ([]byte, error) { return text, nil },
 	}}, nil
 }
 

@@ -140,6 +140,8 @@ type Collection struct {
 	Remove func(*Request, Object) error                  // rmdir
 	// Busy says why rm -r must not even begin, or nil; asked before any unlink below the object.
 	Busy func(*Request, Object) error
+	// Abandon is called when the last open file of a conversation (a Clone) is closed; nil: Remove is.
+	Abandon func(*Request, Object)
 	// Defined reports whether the object was made but not committed yet: then its state files take and drop
 	// what a copier writes (TREE.md, rule 16). Without it that holds for 30 s after mkdir.
 	Defined func(*Request, Object) bool

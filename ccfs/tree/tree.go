@@ -63,7 +63,7 @@ func New(root *Dir, o Options) *Tree {
 
 type pages struct {
 	schema string
-	manual map[string]string
+	manual map[string][]byte
 }
 
 // Close ends blocked reads; later ones fail. The domain is not touched.

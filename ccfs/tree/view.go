@@ -270,3 +270,24 @@ func (v View) Getxattr(ctx context.Context, p, name string) ([]byte, error) {
 	defer done()
 	return v.t.Getxattr(ctx, v.c, a.Ino, name)
 }
+
+// Setxattr writes an extended attribute.
+func (v View) Setxattr(ctx context.Context, p, name string, value []byte) error {
+	a, done, err := v.walk(ctx, p, true)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return v.t.Setxattr(ctx, v.c, a.Ino, name, value, 0)
+}
+
+// Fstat describes an open file.
+func (v View) Fstat(ctx context.Context, h *Handle) (Attr, error) {
+	return v.t.Getattr(ctx, v.c, h.Ino(), h)
+}
+
+// Fsetattr changes an open file.
+func (v View) Fsetattr(ctx context.Context, h *Handle, s SetAttr) error {
+	_, err := v.t.Setattr(ctx, v.c, h.Ino(), h, s)
+	return err
+}

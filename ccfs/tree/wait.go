@@ -16,7 +16,8 @@ import (
 
 // fillWait makes wait/STATE[.DURATION]: a read that returns when the state is reached.
 func (k Common) fillWait(d *Dir) {
-	d.Doc = "Reading STATE, one of " + strings.Join(k.States, ", ") + " or gone, returns when the state is reached; " +
+	states := slices.DeleteFunc(slices.Clone(k.States), func(s string) bool { return s == "gone" })
+	d.Doc = "Reading STATE, one of " + strings.Join(states, ", ") + " or gone, returns when the state is reached; " +
 		"STATE.DURATION gives up after that time (ETIMEDOUT)."
 	d.Match = func(r *Request, name string) (*File, bool) {
 		state, limit, ok := k.parseWait(name)
