@@ -16,8 +16,14 @@ type attachment struct {
 
 	stdin, stdout, stderr string
 	tell                  func(message string) error // to the ctl
-	wait                  func() (string, error)     // until the end; the line that tells how
+	wait                  func() (end, error)        // until it has ended
 	eof                   func() error               // what ends the program's stdin
+}
+
+// end is how a program ended: the line that tells it, and whether the daemon went away meanwhile.
+type end struct {
+	line      string
+	disturbed bool
 }
 
 // container attaches to what a run line started.
@@ -27,12 +33,13 @@ func (a *attachment) container(dir string) {
 	a.stdin, a.stdout, a.stderr = dir+"/stdin", dir+"/live/stdout", dir+"/live/stderr"
 	a.tell = func(m string) error { return t.fs.WriteFile(dir+"/ctl", m+"\n", false) }
 	a.eof = func() error { return a.tell("eof") }
-	a.wait = func() (string, error) {
-		if _, err := t.patient(dir + "/wait/exited"); err != nil {
-			return "", err
+	a.wait = func() (end, error) {
+		disturbed, err := t.await(dir + "/wait/exited")
+		if err != nil {
+			return end{}, err
 		}
 		line, err := t.patient(dir + "/exit")
-		return string(line), err
+		return end{string(line), disturbed}, err
 	}
 }
 
@@ -59,9 +66,13 @@ func (a *attachment) run() (exitStatus, error) {
 			go a.input()
 		}
 	}
-	line, err := a.wait()
+	how, err := a.wait()
 	for _, s := range copies {
-		if e := <-s.done; err == nil && e != nil && !is(e, syscall.ENOENT) {
+		e := <-s.done
+		if how.disturbed && e == nil {
+			e = c.tree.followAgain(s.name, s.have, s.to)
+		}
+		if err == nil && e != nil && !is(e, syscall.ENOENT) {
 			err = e
 		}
 	}
@@ -71,7 +82,7 @@ func (a *attachment) run() (exitStatus, error) {
 	if err != nil {
 		return 0, a.lost(err)
 	}
-	return a.status(line)
+	return a.status(how.line)
 }
 
 // lost says what became of the program when cc could not follow it to the end.
@@ -119,18 +130,27 @@ func parseExit(line string) (exit, bool) {
 }
 
 // copying is one stream on its way; done yields its error, nil at its end.
-type copying struct{ done chan error }
+type copying struct {
+	name string
+	to   io.Writer
+	done chan error
+	have int64 // bytes copied, to be read after done
+}
 
 // copy starts to copy a stream of the tree to w. It opens the stream before it returns, so that -x prints
 // the files in the order in which they are used.
 func (a *attachment) copy(name string, w io.Writer) *copying {
-	s := &copying{done: make(chan error, 1)}
+	s := &copying{name: name, to: w, done: make(chan error, 1)}
 	t := &a.c.tree
 	f, err := t.fs.Open(name, syscall.O_RDONLY)
 	if err != nil {
 		s.done <- err
 		return s
 	}
-	go func() { s.done <- t.follow(name, f, 0, w) }()
+	go func() {
+		var err error
+		s.have, err = t.follow(name, f, 0, w)
+		s.done <- err
+	}()
 	return s
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -38,19 +37,42 @@ func runEvents(c *call) error {
 		_, err = io.WriteString(w, text)
 		return err
 	}
-	// The stream is open before the past is read, so that nothing falls between them.
-	f, err := c.tree.fs.Open("live/events", syscall.O_RDONLY)
-	if err != nil {
-		return c.tree.explain(err, "follow events")
+	return c.followEvents(w)
+}
+
+// followEvents prints the past and what comes. The next daemon counts its events from 1 again.
+func (c *call) followEvents(w *eventWriter) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		// The stream is open before the past is read, so that nothing falls between them.
+		f, err := c.tree.reopen("live/events")
+		if err != nil {
+			return c.tree.explain(err, "follow events")
+		}
+		text, err := c.tree.patient("events")
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		if err == nil {
+			_, err = copyStream(w, f)
+		}
+		_ = f.Close()
+		if err != nil && !gone(err) {
+			return c.tree.explain(err, "follow events")
+		}
+		if c.tree.dry || !c.tree.another() {
+			return nil
+		}
+		w.last = 0
+		<-tick.C
 	}
-	text, err := c.tree.read("events")
-	if err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, text); err != nil {
-		return err
-	}
-	return c.tree.explain(c.tree.follow("live/events", f, 0, w), "follow events")
+}
+
+// another reports whether a stream that never ends ended because its daemon did, and waits for the next one.
+func (t *tree) another() bool {
+	_, mounted := t.fs.(osFS)
+	return mounted && t.back()
 }
 
 // eventWriter prints event lines `REV TIME KIND OBJECT key=value...`, each revision once.

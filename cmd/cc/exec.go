@@ -84,9 +84,9 @@ func (c *call) session(s *signals, ctl File, dir, n string) *attachment {
 			_, err := ctl.Write([]byte(m + "\n"))
 			return err
 		},
-		wait: func() (string, error) {
+		wait: func() (end, error) {
 			line, err := readAll(c.tree.fs, at+"/wait")
-			return string(line), err
+			return end{line: string(line)}, err
 		},
 	}
 }

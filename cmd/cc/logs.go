@@ -135,7 +135,7 @@ func (c *call) followLogs(dir string, have [2]int64, out [2]io.Writer) error {
 		if err != nil {
 			return c.tree.explain(err, "follow "+at)
 		}
-		go func() { done <- c.tree.follow(at, f, have[i], out[i]) }()
+		go func() { done <- c.followOne(dir, at, f, have[i], out[i]) }()
 	}
 	var errs []error
 	for range streams {
@@ -144,6 +144,30 @@ func (c *call) followLogs(dir string, have [2]int64, out [2]io.Writer) error {
 		}
 	}
 	return join(errs)
+}
+
+// followOne follows one stream. A daemon that ends in order ends its streams too: while the container runs,
+// the end of a stream is not the end of the log.
+func (c *call) followOne(dir, name string, f File, have int64, w io.Writer) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var err error
+		have, err = c.tree.follow(name, f, have, w)
+		if err != nil || c.tree.dry || !c.tree.stillRuns(dir) {
+			return err
+		}
+		<-tick.C
+		if f, err = c.tree.reopen(name); err != nil {
+			return err
+		}
+	}
+}
+
+// stillRuns asks for a container's state, if need be of the next daemon.
+func (t *tree) stillRuns(dir string) bool {
+	b, err := t.patient(dir + "/status")
+	return err == nil && running(parseKeys(string(b)).get("state"))
 }
 
 // tailLogs prints the last lines of each stream and says how far it came.

@@ -84,7 +84,7 @@ printf '%s\n' "${COMPREPLY[@]}"`,
 cc completion fish | source
 complete -C $argv[1] | string replace -r '\t.*' ''; true`,
 	"zsh": `
-autoload -Uz compinit && compinit -u -d /dev/null
+autoload -Uz compinit && compinit -u -D
 source <(cc completion zsh)
 compadd() { local a; while [[ $1 == -* && $1 != -- ]]; do [[ $1 == -S ]] && shift; shift; done; shift; print -l -- "$@"; }
 _describe() { shift 2; print -l -- ${${(P)1}%%:*}; }

@@ -7,9 +7,9 @@ import (
 )
 
 // follow copies a stream of the tree to w until it ends; f is the stream, open at its beginning, and skip is
-// how many of its bytes are not wanted. When the daemon goes away it waits for the next one and goes on
-// behind the last byte it had: containers and their logs do not stop for that.
-func (t *tree) follow(name string, f File, skip int64, w io.Writer) error {
+// how many of its bytes are not wanted. It returns where it stands. When the daemon goes away it waits for the
+// next one and goes on behind the last byte it had: containers and their logs do not stop for that.
+func (t *tree) follow(name string, f File, skip int64, w io.Writer) (int64, error) {
 	for {
 		err := discard(f, skip)
 		if err == nil {
@@ -18,16 +18,32 @@ func (t *tree) follow(name string, f File, skip int64, w io.Writer) error {
 			skip += n
 		}
 		_ = f.Close()
-		if err == nil || !gone(err) {
-			return err
+		if err == nil || !gone(err) || !t.back() {
+			return skip, err
 		}
-		if !t.back() {
-			return err
-		}
-		if f, err = t.fs.Open(name, syscall.O_RDONLY); err != nil {
-			return err
+		if f, err = t.reopen(name); err != nil {
+			return skip, err
 		}
 	}
+}
+
+// reopen opens a stream, if need be of the next daemon.
+func (t *tree) reopen(name string) (File, error) {
+	for {
+		f, err := t.fs.Open(name, syscall.O_RDONLY)
+		if err == nil || !gone(err) || !t.back() {
+			return f, err
+		}
+	}
+}
+
+// followAgain goes on with a stream that a daemon ended when it ended itself.
+func (t *tree) followAgain(name string, skip int64, w io.Writer) error {
+	f, err := t.reopen(name)
+	if err == nil {
+		_, err = t.follow(name, f, skip, w)
+	}
+	return err
 }
 
 // copyStream copies until the end. The buffer is small at first, for the many programs that say little, and
@@ -84,6 +100,28 @@ func (t *tree) patient(name string) ([]byte, error) {
 		b, err := readAll(t.fs, name)
 		if err == nil || !gone(err) || !t.back() {
 			return b, err
+		}
+	}
+}
+
+// await reads a wait file until its condition is met, over restarts of the daemon: one that ends in order ends
+// its readers without an answer. disturbed tells that there was such a restart, so that other streams may have
+// ended before their time too.
+func (t *tree) await(name string) (disturbed bool, err error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		b, err := readAll(t.fs, name)
+		switch {
+		case err == nil && (len(b) > 0 || t.dry):
+			return disturbed, nil
+		case err != nil && !gone(err):
+			return disturbed, err
+		}
+		disturbed = true
+		<-tick.C
+		if !t.back() {
+			return true, syscall.ENOTCONN
 		}
 	}
 }
