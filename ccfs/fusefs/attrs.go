@@ -11,8 +11,8 @@ import (
 	"github.com/containercloud/cc/ccfs/tree"
 )
 
-func (d *door) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	var h *tree.Handle
 	if in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
@@ -32,8 +32,8 @@ func (d *door) fillAttrOut(a *tree.Attr, out *fuse.AttrOut) {
 	fillAttr(a, &out.Attr)
 }
 
-func (d *door) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	var h *tree.Handle
 	if fh, ok := in.GetFh(); ok {
@@ -70,8 +70,8 @@ func setAttr(in *fuse.SetAttrIn) (s tree.SetAttr) {
 }
 
 // Statx is asked instead of GetAttr when the caller wants the time of birth.
-func (d *door) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	var h *tree.Handle
 	if in.GetattrFlags&fuse.FUSE_GETATTR_FH != 0 {
@@ -114,8 +114,8 @@ func sxTime(t time.Time) fuse.SxTime {
 }
 
 // Access answers access(2) and chdir(2); the ids are the caller's real ones.
-func (d *door) Access(cancel <-chan struct{}, in *fuse.AccessIn) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	return d.done(r, d.tree.Access(r, r.caller(), d.lookups.ino(in.NodeId), in.Mask))
 }
@@ -134,11 +134,11 @@ func (d *door) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) 
 // ENODATA), reading an unknown one ENODATA. In the namespaces that we do not serve at all, reading is EOPNOTSUPP too:
 // ls -l, which asks for ACLs and labels, then asks once per file system instead of twice per file.
 
-func (d *door) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
+func (d *door) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest []byte) (uint32, fuse.Status) {
 	if !strings.HasPrefix(name, "user.") {
 		return 0, fuse.ENOTSUP
 	}
-	r := d.begin(h, cancel)
+	r := d.begin(h)
 	defer r.close()
 	v, err := d.tree.Getxattr(r, r.caller(), d.lookups.ino(h.NodeId), name)
 	if err != nil {
@@ -147,8 +147,8 @@ func (d *door) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string, d
 	return copyOut(dest, v)
 }
 
-func (d *door) ListXAttr(cancel <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	r := d.begin(h, cancel)
+func (d *door) ListXAttr(_ <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	r := d.begin(h)
 	defer r.close()
 	names, err := d.tree.Listxattr(r, r.caller(), d.lookups.ino(h.NodeId))
 	if err != nil {
@@ -169,10 +169,10 @@ func copyOut(dest, v []byte) (uint32, fuse.Status) {
 	return uint32(copy(dest, v)), fuse.OK
 }
 
-func (d *door) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
+func (d *door) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, data []byte) fuse.Status {
 	return fuse.Status(syscall.EOPNOTSUPP)
 }
 
-func (d *door) RemoveXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+func (d *door) RemoveXAttr(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
 	return fuse.Status(syscall.EOPNOTSUPP)
 }

@@ -3,22 +3,25 @@ package fusefs
 import (
 	"sync"
 	"syscall"
+	"unsafe"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
-
-// backer is what go-fuse's server does with the kernel's backing files.
-type backer interface {
-	RegisterBackingFd(*fuse.BackingMap) (int32, syscall.Errno)
-	UnregisterBackingFd(int32) syscall.Errno
-}
 
 // backings registers files for FUSE_PASSTHROUGH. All opens of a node at one time must name the same backing file
 // (linux fs/fuse/iomode.c), so the first one's counts for all; a log that was cut gets a new node from the tree.
 type backings struct {
+	kernel backer
+
 	mu     sync.Mutex
 	byNode map[uint64]*backing
-	none   bool // the kernel cannot: do not ask again
+	none   bool // the kernel cannot: do not ask
+}
+
+// backer is what a connection does with backing files.
+type backer interface {
+	register(fd int) (int32, syscall.Errno)
+	unregister(id int32)
 }
 
 type backing struct {
@@ -26,10 +29,13 @@ type backing struct {
 	uses int
 }
 
-func (b *backings) init() { b.byNode = map[uint64]*backing{} }
+func (b *backings) init(k backer) {
+	b.kernel = k
+	b.byNode = map[uint64]*backing{}
+}
 
 // open returns the backing id for a node whose handle has the descriptor fd, or false: then it is read through us.
-func (b *backings) open(k backer, node uint64, fd int) (int32, bool) {
+func (b *backings) open(node uint64, fd int) (int32, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if at := b.byNode[node]; at != nil {
@@ -39,9 +45,9 @@ func (b *backings) open(k backer, node uint64, fd int) (int32, bool) {
 	if fd < 0 || b.none {
 		return 0, false
 	}
-	id, errno := k.RegisterBackingFd(&fuse.BackingMap{Fd: int32(fd)})
+	id, errno := b.kernel.register(fd)
 	if errno != 0 {
-		// EPERM: not negotiated or no CAP_SYS_ADMIN, ENOTTY: older than Linux 6.9. Other errors are about this file.
+		// EPERM: no CAP_SYS_ADMIN, ENOTTY: older than Linux 6.9. Other errors are about this file.
 		b.none = errno == syscall.EPERM || errno == syscall.ENOTTY
 		return 0, false
 	}
@@ -49,7 +55,7 @@ func (b *backings) open(k backer, node uint64, fd int) (int32, bool) {
 	return id, true
 }
 
-func (b *backings) close(k backer, node uint64) {
+func (b *backings) close(node uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at := b.byNode[node]
@@ -57,7 +63,33 @@ func (b *backings) close(k backer, node uint64) {
 		return
 	}
 	if at.uses--; at.uses == 0 {
-		k.UnregisterBackingFd(at.id)
+		b.kernel.unregister(at.id)
 		delete(b.byNode, node)
 	}
+}
+
+// FUSE_DEV_IOC_BACKING_OPEN and _CLOSE (linux/fuse.h).
+const (
+	backingOpen  = 0x4010e501
+	backingClose = 0x4004e502
+)
+
+// backingMap is struct fuse_backing_map.
+type backingMap struct {
+	fd      int32
+	flags   uint32
+	padding uint64
+}
+
+// deviceFD is the connection's descriptor as a backer.
+type deviceFD int
+
+func (d deviceFD) register(fd int) (int32, syscall.Errno) {
+	m := backingMap{fd: int32(fd)}
+	id, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d), backingOpen, uintptr(unsafe.Pointer(&m)))
+	return int32(id), errno
+}
+
+func (d deviceFD) unregister(id int32) {
+	unix.Syscall(unix.SYS_IOCTL, uintptr(d), backingClose, uintptr(unsafe.Pointer(&id)))
 }

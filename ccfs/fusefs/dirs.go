@@ -22,8 +22,8 @@ type dir struct {
 const dots = 2
 
 // OpenDir lists at once: an open that succeeds and a read that fails would be odd, and who opens a directory reads it.
-func (d *door) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	list, err := d.tree.Readdir(r, r.caller(), d.lookups.ino(in.NodeId))
 	if err != nil {
@@ -75,8 +75,8 @@ func (h *dir) at(self uint64, off uint64) (e fuse.DirEntry, ok bool) {
 	return e, true
 }
 
-func (d *door) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	h, err := d.listing(r, in)
 	if err != nil {
@@ -94,8 +94,8 @@ func (d *door) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEnt
 // ReadDirPlus adds the attributes of directories and links, so that `ls -l` of a collection is one request for hundreds of
 // objects. Files go without (node 0: the kernel looks them up when asked): their size takes a rendering, and most
 // listings do not want it.
-func (d *door) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	h, err := d.listing(r, in)
 	if err != nil {

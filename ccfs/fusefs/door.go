@@ -32,7 +32,7 @@ type door struct {
 func newDoor(s *session, t *tree.Tree, o Options) *door {
 	d := &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), tree: t, session: s, opts: o}
 	d.lookups.init()
-	d.backings.init()
+	d.backings.init(deviceFD(s.fd))
 	d.results.New = func() any { return &readResult{pool: &d.results} }
 	return d
 }
@@ -43,8 +43,15 @@ func (d *door) OnUnmount()        {}
 func (d *door) Init(*fuse.Server) {}
 
 // begin starts a request with the usual deadline; the method defers its close.
-func (d *door) begin(h *fuse.InHeader, cancel <-chan struct{}) *request {
-	return d.session.requests.begin(h, cancel, d.opts.Deadline)
+func (d *door) begin(h *fuse.InHeader) *request {
+	return d.session.requests.begin(h, nothing, d.opts.Deadline)
+}
+
+// beginLong starts a request that may take long, so others must not queue behind it.
+func (d *door) beginLong(h *fuse.InHeader) *request {
+	r := d.begin(h)
+	d.session.loop.yield(h.Unique)
+	return r
 }
 
 // done answers a request that hands nothing out.
@@ -71,14 +78,6 @@ func status(err error) fuse.Status {
 		errno = syscall.EIO
 	}
 	return fuse.Status(errno)
-}
-
-// interruptible is status for a stream, or for a write that was told to stop.
-func interruptible(err error) fuse.Status {
-	if fault.Is(err, fault.Interrupted) {
-		return fuse.EINTR
-	}
-	return status(err)
 }
 
 // entry answers an operation that gives the kernel a name: the node counts as looked up from here on.

@@ -270,6 +270,34 @@ func TestHangingRowIsAnswered(t *testing.T) {
 	}
 }
 
+// Work that takes long makes room for others, however much of it there is.
+func TestSlowWorkBlocksNobody(t *testing.T) {
+	s := serve(t, "rows")
+	var slow []*exec.Cmd
+	for range 20 {
+		cmd := exec.Command("cat", s.path("hang"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, cmd)
+	}
+	for range 100 {
+		if _, err := os.ReadFile(s.path("state")); err != nil {
+			t.Fatal(err)
+		}
+		s.run(t, "echo nothing > $M/ctl; mkdir $M/few/x 2>/dev/null; ls -l $M/few >/dev/null")
+	}
+	for _, cmd := range slow {
+		if p, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err != nil || bytes.Contains(p, []byte(" Z ")) {
+			t.Error("a reader of the slow file has ended already")
+		}
+	}
+	s.stop()
+	for _, cmd := range slow {
+		cmd.Wait()
+	}
+}
+
 // A write that waits holds the kernel's lock of its inode. Others must neither wait for it nor be beyond signals.
 func TestWaitingWriteLocksNobodyOut(t *testing.T) {
 	s := serve(t, "rows")

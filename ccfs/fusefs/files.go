@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/ccfs/tree"
+	"github.com/containercloud/cc/fault"
 )
 
 // file is one open file.
@@ -19,8 +20,8 @@ type file struct {
 	backing  bool // the kernel reads it without us
 }
 
-func (d *door) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	h, err := d.tree.Open(r, r.caller(), d.lookups.ino(in.NodeId), in.Flags&^unix.O_NONBLOCK)
 	if in.Flags&unix.O_TRUNC != 0 {
@@ -37,8 +38,8 @@ func (d *door) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	return fuse.OK
 }
 
-func (d *door) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	a, h, err := d.tree.Create(r, r.caller(), d.lookups.ino(in.NodeId), name, in.Flags, in.Mode)
 	d.session.notifier.settle()
@@ -71,7 +72,7 @@ func (d *door) opened(h *tree.Handle, node uint64, flags uint32, out *fuse.OpenO
 	if !h.NeedFlush() {
 		out.OpenFlags |= fuse.FOPEN_NOFLUSH
 	}
-	if id, ok := d.backings.open(d.session.kernel, node, h.Backing()); ok {
+	if id, ok := d.backings.open(node, h.Backing()); ok {
 		f.backing = true
 		out.BackingID = id
 		out.OpenFlags |= fuse.FOPEN_PASSTHROUGH
@@ -87,52 +88,55 @@ func (d *door) opened(h *tree.Handle, node uint64, flags uint32, out *fuse.OpenO
 // Read does not block if the descriptor was opened with O_NONBLOCK and still has it. Setting it later does not count:
 // the Go runtime does that to every file that epoll takes, waits for an edge after EAGAIN, and FUSE, where poll says
 // "ready" always, has none to give. (Who sets it by hand could do no better than spin.)
-func (d *door) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	f, ok := d.files.get(in.Fh)
 	if !ok {
 		return nil, fuse.EBADF
 	}
 	nonblock := f.nonblock && in.Flags&unix.O_NONBLOCK != 0
+	what := nothing
 	if f.stream {
-		n, err := f.Read(stream{cancel}, buf, int64(in.Offset), nonblock)
-		if n > 0 {
-			err = nil
-		}
-		return d.result(buf[:n], interruptible(err))
+		what = signals
 	}
-	r := d.begin(&in.InHeader, cancel)
+	r := d.session.requests.begin(&in.InHeader, what, d.opts.Deadline)
 	defer r.close()
 	n, err := f.Read(r, buf, int64(in.Offset), nonblock)
 	if n > 0 {
 		err = nil
 	}
-	return d.result(buf[:n], d.done(r, err))
+	return d.result(buf[:n], d.ended(r, err))
 }
 
-func (d *door) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+// Write works on the caller's bytes where they are. Ctl files and streams may keep it waiting, so others go on meanwhile.
+func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	f, ok := d.files.get(in.Fh)
 	if !ok {
 		return 0, fuse.EBADF
 	}
+	what := wishes
 	if f.stream {
-		n, err := f.WriteFrom(stream{cancel}, in.Pid, data, int64(in.Offset))
-		if n > 0 {
-			err = nil
-		}
-		return uint32(n), interruptible(err)
+		what = signals
 	}
-	r := d.session.requests.begin(&in.InHeader, cancel, d.opts.WriteDeadline)
-	r.wish = true
+	r := d.session.requests.begin(&in.InHeader, what, d.opts.WriteDeadline)
 	defer r.close()
+	if f.stream || d.lookups.mayWait(f.node) {
+		d.session.loop.yield(in.Unique)
+	}
 	n, err := f.WriteFrom(r, in.Pid, data, int64(in.Offset))
+	if n > 0 {
+		err = nil
+	}
 	d.session.notifier.settle()
-	if !r.finish() {
-		return 0, fuse.Status(syscall.ETIMEDOUT)
+	return uint32(n), d.ended(r, err)
+}
+
+// ended is done for a request that a signal may end.
+func (d *door) ended(r *request, err error) fuse.Status {
+	if err != nil && r.heeds != nothing && r.Err() != nil && fault.Is(err, fault.Interrupted) {
+		r.finish()
+		return fuse.EINTR
 	}
-	if r.Err() != nil {
-		return uint32(n), interruptible(err)
-	}
-	return uint32(n), status(err)
+	return d.done(r, err)
 }
 
 // Writev says that write data is wanted in one piece: a message must not be cut. (ENOSYS goes to go-fuse, not to the kernel.)
@@ -140,22 +144,23 @@ func (d *door) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse.St
 	return 0, fuse.ENOSYS
 }
 
-func (d *door) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	f, ok := d.files.get(in.Fh)
 	if !ok {
 		return fuse.EBADF
 	}
-	r := d.begin(&in.InHeader, cancel)
+	r := d.begin(&in.InHeader)
 	defer r.close()
+	d.session.loop.yield(in.Unique)
 	return d.changed(r, f.Flush(r))
 }
 
-func (d *door) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	f, ok := d.files.get(in.Fh)
 	if !ok {
 		return fuse.EBADF
 	}
-	r := d.begin(&in.InHeader, cancel)
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	return d.changed(r, f.Fsync(r))
 }
@@ -171,14 +176,14 @@ func (d *door) release(f *file) {
 		d.lookups.closed(f.node)
 	}
 	if f.backing {
-		d.backings.close(d.session.kernel, f.node)
+		d.backings.close(f.node)
 	}
 	f.Handle.Release()
 }
 
 // Lseek answers SEEK_DATA and SEEK_HOLE: a file has no holes.
-func (d *door) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	r := d.begin(&in.InHeader, cancel)
+func (d *door) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	r := d.begin(&in.InHeader)
 	defer r.close()
 	a, err := d.tree.Getattr(r, r.caller(), d.lookups.ino(in.NodeId), d.handle(in.Fh))
 	switch {
@@ -235,8 +240,24 @@ func (d *door) result(data []byte, code fuse.Status) (fuse.ReadResult, fuse.Stat
 	return r, fuse.OK
 }
 
+func (r *readResult) Size() int { return len(r.data) }
+
 func (r *readResult) Bytes([]byte) ([]byte, fuse.Status) { return r.data, fuse.OK }
-func (r *readResult) Size() int                          { return len(r.data) }
+
+// Readv finds the bytes where they belong: Read was given the answer's own memory.
+func (r *readResult) Readv(dst [][]byte) (int, fuse.Status) {
+	n := 0
+	for _, d := range dst {
+		if rest := r.data[n:]; len(d) == 0 || len(rest) == 0 {
+			continue
+		} else if &d[0] == &rest[0] {
+			n += min(len(d), len(rest))
+		} else {
+			n += copy(d, rest)
+		}
+	}
+	return n, fuse.OK
+}
 
 func (r *readResult) Done() {
 	r.data = nil

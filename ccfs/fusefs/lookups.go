@@ -18,7 +18,8 @@ const privateBit = 1 << 63
 type lookups struct {
 	mu      sync.Mutex
 	count   map[uint64]uint64
-	private map[uint64]tree.Ino // private node -> inode
+	private map[uint64]tree.Ino // further node -> inode
+	waits   map[uint64]struct{} // nodes whose writers may wait
 	writers map[uint64]int      // nodes that are open for writing
 	next    uint64
 }
@@ -26,6 +27,7 @@ type lookups struct {
 func (l *lookups) init() {
 	l.count = map[uint64]uint64{}
 	l.private = map[uint64]tree.Ino{}
+	l.waits = map[uint64]struct{}{}
 	l.writers = map[uint64]int{}
 }
 
@@ -39,8 +41,19 @@ func (l *lookups) add(a tree.Attr) uint64 {
 		node = privateBit | l.next
 		l.private[node] = a.Ino
 	}
+	if a.Private {
+		l.waits[node] = struct{}{}
+	}
 	l.count[node]++
 	return node
+}
+
+// mayWait reports whether a write to the node may take as long as its writer wants.
+func (l *lookups) mayWait(node uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.waits[node]
+	return ok
 }
 
 // ino is the inode behind a node.
@@ -67,6 +80,7 @@ func (l *lookups) forget(node, n uint64) tree.Ino {
 	}
 	delete(l.count, node)
 	delete(l.private, node)
+	delete(l.waits, node)
 	return ino
 }
 

@@ -1,15 +1,12 @@
 package fusefs
 
 import (
-	"encoding/binary"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/ccfs/tree"
 )
-
-var le = binary.NativeEndian
 
 // Notification codes (linux/fuse.h, enum fuse_notify_code), sent with unique 0.
 const (

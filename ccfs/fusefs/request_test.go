@@ -16,22 +16,25 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// testSession is a session whose connection is a pipe: what it would tell the kernel can be read.
-func testSession(t *testing.T, limit time.Duration) (*session, *os.File) {
+// testRegistry refuses requests into a channel.
+func testRegistry(t *testing.T, limit time.Duration) (*registry, chan uint64) {
 	t.Helper()
-	kernel, ours, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+	g := newRegistry(Options{Deadline: limit, Log: slog.New(slog.DiscardHandler)})
+	refused := make(chan uint64, 10)
+	g.refuse = func(unique uint64, errno syscall.Errno) {
+		if errno != syscall.ETIMEDOUT {
+			t.Errorf("refused with %v", errno)
+		}
+		refused <- unique
 	}
-	s := &session{fd: int(ours.Fd()), log: slog.New(slog.DiscardHandler)}
-	s.requests = newRegistry(s, Options{Deadline: limit})
-	t.Cleanup(func() { s.requests.close(); kernel.Close(); ours.Close() })
-	return s, kernel
+	go g.run()
+	t.Cleanup(g.close)
+	return g, refused
 }
 
 func TestDeadlineEndsTheContext(t *testing.T) {
-	s, _ := testSession(t, 40*time.Millisecond)
-	r := s.requests.begin(&fuse.InHeader{Unique: 1}, nil, 40*time.Millisecond)
+	g, _ := testRegistry(t, 40*time.Millisecond)
+	r := g.begin(&fuse.InHeader{Unique: 1}, nothing, 40*time.Millisecond)
 	defer r.close()
 	if r.Err() != nil {
 		t.Fatal("a new request has an error:", r.Err())
@@ -47,16 +50,10 @@ func TestDeadlineEndsTheContext(t *testing.T) {
 
 // A handler that ignores its context cannot keep the caller: the kernel is answered, and the late answer is not counted.
 func TestStuckHandlerIsAnsweredFor(t *testing.T) {
-	s, kernel := testSession(t, 40*time.Millisecond)
-	r := s.requests.begin(&fuse.InHeader{Unique: 77}, nil, 40*time.Millisecond)
-	var b [64]byte
-	n, err := kernel.Read(b[:]) // comes although nobody looks at r.Done()
-	if err != nil || n != 16 {
-		t.Fatalf("read %d bytes, %v", n, err)
-	}
-	errno := -int32(binary.NativeEndian.Uint32(b[4:]))
-	if unique := binary.NativeEndian.Uint64(b[8:]); unique != 77 || syscall.Errno(errno) != syscall.ETIMEDOUT {
-		t.Errorf("answered request %d with errno %d", unique, errno)
+	g, refused := testRegistry(t, 40*time.Millisecond)
+	r := g.begin(&fuse.InHeader{Unique: 77}, nothing, 40*time.Millisecond)
+	if unique := <-refused; unique != 77 { // comes although nobody looks at r.Done()
+		t.Errorf("refused request %d", unique)
 	}
 	if r.finish() {
 		t.Error("the door may answer as well")
@@ -64,28 +61,63 @@ func TestStuckHandlerIsAnsweredFor(t *testing.T) {
 	r.close()
 }
 
-func TestEndedSessionEndsRequests(t *testing.T) {
-	s, _ := testSession(t, time.Hour)
-	r := s.requests.begin(&fuse.InHeader{}, nil, time.Hour)
+func TestEndEndsRequests(t *testing.T) {
+	g, _ := testRegistry(t, time.Hour)
+	r := g.begin(&fuse.InHeader{}, nothing, time.Hour)
 	done := r.Done()
-	s.requests.mu.Lock()
-	list := append([]*request(nil), s.requests.list...)
-	s.requests.mu.Unlock()
-	if len(list) != 1 {
-		t.Fatalf("%d requests are known", len(list))
-	}
-	go r.end(context.Canceled)
+	go g.cancel()
 	<-done
 	r.close()
-	s.requests.drain(time.Hour) // returns at once
+	late := g.begin(&fuse.InHeader{}, nothing, time.Hour)
+	<-late.Done()
+	late.close()
+	g.drain(time.Hour) // returns at once
+}
+
+func TestSignalsEndStreamsOnly(t *testing.T) {
+	g, _ := testRegistry(t, time.Hour)
+	read := g.begin(&fuse.InHeader{Unique: 1}, signals, 0)
+	stat := g.begin(&fuse.InHeader{Unique: 2}, nothing, time.Hour)
+	defer read.close()
+	defer stat.close()
+	if _, ok := read.Deadline(); ok {
+		t.Error("a stream has a deadline")
+	}
+	for _, c := range []struct {
+		unique uint64
+		known  bool
+	}{{1, true}, {2, true}, {3, false}} {
+		if got := g.interrupt(c.unique); got != c.known {
+			t.Errorf("interrupt(%d) = %v", c.unique, got)
+		}
+	}
+	if read.Err() == nil || stat.Err() != nil {
+		t.Errorf("the stream has %v, the other %v", read.Err(), stat.Err())
+	}
+	g.drain(0) // does not wait for streams, and not longer than told
+}
+
+// A write that waits ends when its caller has a signal pending that means "stop", or is gone.
+func TestWishEndsAWaitingWrite(t *testing.T) {
+	g, _ := testRegistry(t, time.Hour)
+	alive := g.begin(&fuse.InHeader{Unique: 1, Caller: fuse.Caller{Pid: uint32(os.Getpid())}}, wishes, time.Hour)
+	gone := g.begin(&fuse.InHeader{Unique: 2}, wishes, time.Hour)
+	g.interrupt(1)
+	g.interrupt(2)
+	<-gone.Done()
+	if alive.Err() != nil {
+		t.Error("a signal that means nothing ended a write")
+	}
+	gone.close()
+	alive.close()
 }
 
 func TestDrainWaits(t *testing.T) {
-	s, _ := testSession(t, time.Hour)
-	a := s.requests.begin(&fuse.InHeader{}, nil, time.Hour)
-	b := s.requests.begin(&fuse.InHeader{}, nil, time.Hour)
+	g, _ := testRegistry(t, time.Hour)
+	a := g.begin(&fuse.InHeader{}, nothing, time.Hour)
+	b := g.begin(&fuse.InHeader{}, nothing, time.Hour)
 	drained := make(chan struct{})
-	go func() { s.requests.drain(time.Hour); close(drained) }()
+	go func() { g.drain(time.Hour); close(drained) }()
 	a.close()
 	select {
 	case <-drained:
@@ -114,22 +146,6 @@ func TestStatusNeverHarmsTheCaller(t *testing.T) {
 		if got := status(c.err); got != fuse.Status(c.want) {
 			t.Errorf("status(%v) = %d, want %d", c.err, got, c.want)
 		}
-	}
-	if got := interruptible(context.Canceled); got != fuse.EINTR {
-		t.Errorf("a stream that was interrupted answers %d", got)
-	}
-}
-
-func TestStreamContext(t *testing.T) {
-	cancel := make(chan struct{})
-	s := stream{cancel}
-	if s.Err() != nil {
-		t.Error("ended before the signal")
-	}
-	close(cancel)
-	<-s.Done()
-	if !errors.Is(s.Err(), context.Canceled) {
-		t.Error("no error after the signal")
 	}
 }
 

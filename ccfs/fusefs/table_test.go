@@ -4,8 +4,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
 	"github.com/containercloud/cc/ccfs/tree"
 )
 
@@ -91,49 +89,46 @@ func TestPrivateNodes(t *testing.T) {
 
 type fakeKernel struct {
 	next  int32
-	live  map[int32]int32
+	live  map[int32]int
 	errno syscall.Errno
 	asked int
 }
 
-func (k *fakeKernel) RegisterBackingFd(m *fuse.BackingMap) (int32, syscall.Errno) {
+func (k *fakeKernel) register(fd int) (int32, syscall.Errno) {
 	k.asked++
 	if k.errno != 0 {
 		return 0, k.errno
 	}
 	k.next++
-	k.live[k.next] = m.Fd
+	k.live[k.next] = fd
 	return k.next, 0
 }
 
-func (k *fakeKernel) UnregisterBackingFd(id int32) syscall.Errno {
-	delete(k.live, id)
-	return 0
-}
+func (k *fakeKernel) unregister(id int32) { delete(k.live, id) }
 
 func TestBackingsAreSharedByNode(t *testing.T) {
 	var b backings
-	b.init()
-	k := &fakeKernel{live: map[int32]int32{}}
-	first, ok := b.open(k, 1, 100)
+	k := &fakeKernel{live: map[int32]int{}}
+	b.init(k)
+	first, ok := b.open(1, 100)
 	if !ok {
 		t.Fatal("not registered")
 	}
-	if second, ok := b.open(k, 1, 101); !ok || second != first {
+	if second, ok := b.open(1, 101); !ok || second != first {
 		t.Errorf("second open of the node: id %d, want %d", second, first)
 	}
-	if other, ok := b.open(k, 2, 102); !ok || other == first {
+	if other, ok := b.open(2, 102); !ok || other == first {
 		t.Errorf("another node: id %d", other)
 	}
-	if _, ok := b.open(k, 3, -1); ok {
+	if _, ok := b.open(3, -1); ok {
 		t.Error("a file without descriptor has a backing")
 	}
-	b.close(k, 1)
+	b.close(1)
 	if len(k.live) != 2 {
 		t.Errorf("the first close unregistered: %v", k.live)
 	}
-	b.close(k, 1)
-	b.close(k, 2)
+	b.close(1)
+	b.close(2)
 	if len(k.live) != 0 {
 		t.Errorf("left registered: %v", k.live)
 	}
@@ -141,16 +136,16 @@ func TestBackingsAreSharedByNode(t *testing.T) {
 
 func TestBackingsStopAskingOldKernels(t *testing.T) {
 	var b backings
-	b.init()
 	k := &fakeKernel{errno: syscall.EINVAL}
-	b.open(k, 1, 100)
-	b.open(k, 1, 100)
+	b.init(k)
+	b.open(1, 100)
+	b.open(1, 100)
 	if k.asked != 2 {
 		t.Errorf("an error about one file: asked %d times, want 2", k.asked)
 	}
 	k.errno = syscall.ENOTTY
-	b.open(k, 1, 100)
-	b.open(k, 2, 100)
+	b.open(1, 100)
+	b.open(2, 100)
 	if k.asked != 3 {
 		t.Errorf("a kernel without passthrough was asked again")
 	}
