@@ -43,7 +43,7 @@ func (t *Tree) create(ctx context.Context, c Caller, p *node, name string, flags
 	if len(name) > 255 {
 		return nil, nil, fault.Wrap(syscall.ENAMETOOLONG, "the name is too long")
 	}
-	n, hidden, err := t.creating(ctx, c, p, name)
+	n, hidden, err := t.creating(ctx, c, p, name, flags&syscall.O_EXCL != 0)
 	made := err == nil && n == nil
 	switch {
 	case made:
@@ -69,10 +69,10 @@ func (t *Tree) create(ctx context.Context, c Caller, p *node, name string, flags
 
 // creating finds what a create opens: a row, shown to a copier from now on, or a scratch file; nil for a new name.
 // hidden says that the caller believes to make a new file.
-func (t *Tree) creating(ctx context.Context, c Caller, p *node, name string) (n *node, hidden bool, err error) {
+func (t *Tree) creating(ctx context.Context, c Caller, p *node, name string, sure bool) (n *node, hidden bool, err error) {
 	if p.kind == dirNode {
 		if f := t.index[p.dir].files[name]; f != nil {
-			hidden = p.obj.reveal(c, join(p.rel, name), f.setting() || f.writable())
+			hidden = p.obj.reveal(c, join(p.rel, name), f.setting() || f.writable(), sure)
 		}
 	}
 	n, err = t.child(ctx, c, p, name)
@@ -157,7 +157,7 @@ func (t *Tree) mkdir(ctx context.Context, c Caller, p *node, name string, mode u
 	}
 	if d := t.index[p.dir].dirs[name]; d != nil {
 		// A copier makes the subdirectories of the object that it has just made.
-		if p.obj.reveal(c, join(p.rel, name), true) {
+		if p.obj.reveal(c, join(p.rel, name), true, true) {
 			return p.below(&node{kind: dirNode, dir: d}, name), nil
 		}
 		return nil, fault.New(fault.Exists, "it exists")

@@ -12,8 +12,12 @@ import (
 // kernel asks with a plain lookup before such a create and answers EEXIST itself when the name is there; so the name
 // must not be there: for the process that made the object, and for a while, settings that it has not created yet do
 // not exist. They exist for everybody else: `mkdir x; echo ... > x/cidr` in a shell sees them, since mkdir(1) is
-// another process. What cannot be written hides only after the maker's first create, so that a program that makes an
-// object and reads its status finds it. A maker that reads any file of the object is no copier: that ends the draft.
+// another process.
+//
+// What cannot be written hides only after the maker's first create, so that a program that makes an object and reads
+// its status finds it. And a maker is no copier, which ends the draft, when it reads any file of the object, or when the
+// first thing it creates is a file without O_EXCL: that is how programs write settings. cp and tar say O_EXCL; Python's
+// copytree does not and needs no draft for files, but begins with the subdirectories, which are listed first.
 //
 // The same holds for a name that a process has just unlinked (mv, install and tar unlink, then create).
 type draft struct {
@@ -109,8 +113,9 @@ func (st *objState) unstable() bool {
 	return st.draft != nil || len(st.absent) > 0
 }
 
-// reveal shows a hidden name to who creates it, and reports whether it was hidden.
-func (st *objState) reveal(c Caller, rel string, setting bool) bool {
+// reveal shows a hidden name to who creates it, and reports whether it was hidden. sure says that the creator believes
+// to make something new: mkdir, O_EXCL.
+func (st *objState) reveal(c Caller, rel string, setting, sure bool) bool {
 	if st == nil || c.PID == 0 {
 		return false
 	}
@@ -118,8 +123,11 @@ func (st *objState) reveal(c Caller, rel string, setting bool) bool {
 	defer st.mu.Unlock()
 	hidden := st.hidesLocked(c, rel, setting, time.Now())
 	if d := st.draft; d != nil && sameProcess(c.PID, d.process) {
-		d.creating = true
+		d.creating = d.creating || sure
 		d.shown[rel] = true
+		if !d.creating {
+			st.draft = nil
+		}
 	}
 	for a := range st.absent {
 		if a.rel == rel && sameProcess(c.PID, a.process) {

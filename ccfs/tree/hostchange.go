@@ -118,7 +118,7 @@ func (t *Tree) hostRename(ctx context.Context, c Caller, p, n, q *node, name str
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if held := t.nodes[number(n.id, n.rel, n.gen, 0)]; held != nil && held.same(n) {
+	if held := t.nodes[number(classOther, n.id, n.rel, n.gen, 0)]; held != nil && held.same(n) {
 		held.parent, held.name = q, name
 	}
 	return nil
@@ -238,7 +238,7 @@ func (t *Tree) listHost(ctx context.Context, c Caller, n *node) ([]Dirent, error
 			ino, name, kind, length := parseDirent(b)
 			b = b[length:]
 			if name != "." && name != ".." {
-				list = append(list, Dirent{name, number(top.id, top.rel, hostNumber(st.Dev, ino), 0), uint32(kind) << 12})
+				list = append(list, Dirent{name, number(classOther, top.id, top.rel, hostNumber(st.Dev, ino), 0), uint32(kind) << 12})
 			}
 		}
 	}

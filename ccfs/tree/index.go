@@ -24,7 +24,7 @@ func newDirIndex(d *Dir) *dirIndex {
 			x.listed = append(x.listed, f)
 		}
 	}
-	slices.SortStableFunc(x.listed, func(a, b *File) int { return a.order() - b.order() })
+	slices.SortStableFunc(x.listed, func(a, b *File) int { return int(a.class()) - int(b.class()) })
 	for _, sub := range d.Dirs {
 		x.dirs[sub.Name] = sub
 	}
@@ -32,18 +32,16 @@ func newDirIndex(d *Dir) *dirIndex {
 	return x
 }
 
-// order puts spec first, then settings, then what acts, then what only shows: so a copier sets a new object's settings
-// before it meets a file that it cannot write (TREE.md, rule 16).
-func (f *File) order() int {
+func (f *File) class() class {
 	switch {
-	case f.setting() && f.Kind == Document:
-		return 0
+	case f.setting() && f.Name == "spec":
+		return classSpec
 	case f.setting():
-		return 1
+		return classSetting
 	case f.writable():
-		return 2
+		return classAction
 	}
-	return 3
+	return classState
 }
 
 func (d *Dir) eachPath(prefix string, f func(string)) {

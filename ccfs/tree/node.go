@@ -63,9 +63,22 @@ func (n *node) same(m *node) bool {
 	return n.id == m.id && n.rel == m.rel && n.gen == m.gen && n.kind == m.kind && n.obj == m.obj
 }
 
-// number hashes an identity to an inode number (FNV-1a): not 0, not the root's, and below 1<<63, since doors use
-// the rest.
-func number(id, rel string, gen, salt uint64) Ino {
+// class orders the names of a directory, for readdir and in the highest bits of inode numbers, by which cp sorts: a
+// copier meets directories and settings before what it cannot write (TREE.md, rule 16).
+type class uint8
+
+const (
+	classDir class = iota + 1
+	classSpec
+	classSetting
+	classAction // ctl and the like
+	classState
+	classOther
+)
+
+// number hashes an identity to an inode number (FNV-1a) of that class: above the root's, and below 1<<63, since
+// doors use the rest.
+func number(k class, id, rel string, gen, salt uint64) Ino {
 	const prime = 1099511628211
 	h := uint64(14695981039346656037)
 	for i := range len(id) {
@@ -76,11 +89,17 @@ func number(id, rel string, gen, salt uint64) Ino {
 		h = (h ^ uint64(rel[i])) * prime
 	}
 	h = mix(h) ^ mix(gen+salt<<32)
-	n := Ino(h &^ (1 << 63))
-	if n <= RootIno {
-		n += 2
+	return Ino(k)<<60 | Ino(h>>4)
+}
+
+func (n *node) class() class {
+	switch n.kind {
+	case dirNode, entryNode:
+		return classDir
+	case fileNode:
+		return n.file.class()
 	}
-	return n
+	return classOther
 }
 
 // mix spreads FNV's weak high bits (the finalizer of MurmurHash3).

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Readdir lists a directory without . and ..: settings before what cannot be written, and nothing that is hidden. It
+// Readdir lists a directory without . and ..: directories, settings, then what cannot be written; nothing that is hidden. It
 // renders no file.
 func (t *Tree) Readdir(ctx context.Context, c Caller, ino Ino) ([]Dirent, error) {
 	n, err := t.node(ino)
@@ -36,27 +36,22 @@ func (t *Tree) list(ctx context.Context, c Caller, n *node) ([]Dirent, error) {
 	}
 	x := t.index[n.dir]
 	list := make([]Dirent, 0, len(x.listed)+len(n.dir.Dirs))
-	add := func(name string, mode uint32) {
+	add := func(name string, k class, mode uint32) {
 		if rel := join(n.rel, name); !n.obj.hasUnlinked(c, rel) {
-			list = append(list, Dirent{name, number(n.id, rel, 0, 0), mode})
+			list = append(list, Dirent{name, number(k, n.id, rel, 0, 0), mode})
 		}
-	}
-	files := x.listed
-	for len(files) > 0 && files[0].setting() {
-		add(files[0].Name, syscall.S_IFREG)
-		files = files[1:]
 	}
 	for _, d := range n.dir.Dirs {
 		if !d.Hidden {
-			add(d.Name, syscall.S_IFDIR)
+			add(d.Name, classDir, syscall.S_IFDIR)
 		}
 	}
-	for _, f := range files {
-		add(f.Name, syscall.S_IFREG)
+	for _, f := range x.listed {
+		add(f.Name, f.class(), syscall.S_IFREG)
 	}
 	if n.obj != nil {
 		for _, name := range n.obj.scratchNames(c, n.rel) {
-			add(name, syscall.S_IFREG)
+			add(name, classOther, syscall.S_IFREG)
 		}
 	}
 	more, err := t.listSource(ctx, c, n)
@@ -83,7 +78,7 @@ func (t *Tree) listObjects(ctx context.Context, c Caller, n *node) (list []Diren
 		list = make([]Dirent, 0, len(objects))
 		for _, o := range objects {
 			id, name := identity(o)
-			list = append(list, Dirent{name, number(string(id), "", 0, 0), syscall.S_IFDIR})
+			list = append(list, Dirent{name, number(classDir, string(id), "", 0, 0), syscall.S_IFDIR})
 		}
 		return err
 	})
@@ -100,14 +95,14 @@ func (t *Tree) listEntries(ctx context.Context, c Caller, n *node) (list []Diren
 			if e.File != nil && e.File.Hidden {
 				continue
 			}
-			mode := uint32(syscall.S_IFDIR)
+			k, mode := classDir, uint32(syscall.S_IFDIR)
 			switch {
 			case e.Link != "":
-				mode = syscall.S_IFLNK
+				k, mode = classOther, syscall.S_IFLNK
 			case e.File != nil:
-				mode = syscall.S_IFREG
+				k, mode = e.File.class(), syscall.S_IFREG
 			}
-			list = append(list, Dirent{e.Name, number(n.id, join(n.rel, e.Name), 0, 0), mode})
+			list = append(list, Dirent{e.Name, number(k, n.id, join(n.rel, e.Name), 0, 0), mode})
 		}
 		return err
 	})

@@ -92,7 +92,7 @@ func (t *Tree) hold(n *node) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for salt := uint64(0); ; salt++ {
-		ino := number(n.id, n.rel, n.gen, salt)
+		ino := number(n.class(), n.id, n.rel, n.gen, salt)
 		old := t.nodes[ino]
 		if old == nil {
 			n.ino = ino

@@ -109,7 +109,7 @@ func (t *Tree) heldLocked(p string) *node {
 	if p == "" {
 		return t.root
 	}
-	if n := t.nodes[number("", p, 0, 0)]; n != nil && n.id == "" && n.rel == p {
+	if n := t.nodes[number(classDir, "", p, 0, 0)]; n != nil && n.id == "" && n.rel == p {
 		return n
 	}
 	for i := 0; i < len(p); i++ {

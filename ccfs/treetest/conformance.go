@@ -48,7 +48,7 @@ func (e Env) newBox(t *testing.T) string { return e.newObject(t, "box") }
 func (e Env) newObject(t *testing.T, kind string) string {
 	t.Helper()
 	p := fmt.Sprintf("%s/t%d", kind, unique.Add(1))
-	ok(t, e.FS.Mkdir(p, 0777))
+	e.mkdir(t, p)
 	t.Cleanup(func() {
 		if _, err := e.FS.Lstat(p); err == nil {
 			_ = e.put(p+"/ctl", "stop\n")
@@ -56,6 +56,13 @@ func (e Env) newObject(t *testing.T, kind string) string {
 		}
 	})
 	return p
+}
+
+// mkdir makes an object and reads its id, which tells the tree that this process is no copier (see tree/draft.go).
+func (e Env) mkdir(t *testing.T, p string) {
+	t.Helper()
+	ok(t, e.FS.Mkdir(p, 0777))
+	e.read(t, p+"/id")
 }
 
 func ok(t *testing.T, err error) {

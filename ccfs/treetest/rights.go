@@ -80,6 +80,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 	"rights/umask-narrows": func(t *testing.T, e Env) {
 		p := e.newNet(t) + "m"
 		ok(t, e.FS.Mkdir(p, 0700))
+		e.read(t, p+"/id")
 		if st, err := e.FS.Lstat(p); err != nil || st.Mode&07777 != 0700 {
 			t.Errorf("%o, %v", st.Mode, err)
 		}

@@ -81,6 +81,7 @@ var specFunctions = map[string]func(*testing.T, Env){
 		e.append(t, b+"/labels", "tier db\n")
 		e.wants(t, b+"/labels", "team a b\ntier db\n")
 		ok(t, e.FS.Unlink(b+"/labels"))
+		e.write(t, b+"/labels", "")
 		e.wants(t, b+"/labels", "")
 	},
 }
