@@ -1,9 +1,11 @@
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/mdlayher/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
@@ -17,6 +19,9 @@ func (h *Host) Watch(gone func(name string), lost func()) (stop func() error, er
 		return nil, fault.Wrap(err, "cannot watch links")
 	}
 	_ = c.SetReadBuffer(1 << 20)
+	if err := c.SetBPF(onlyDeletions()); err != nil {
+		return nil, errors.Join(fault.Wrap(err, "cannot watch links"), c.Close())
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -42,4 +47,20 @@ func (h *Host) Watch(gone func(name string), lost func()) (stop func() error, er
 		<-done
 		return err
 	}, nil
+}
+
+// onlyDeletions keeps the kernel from waking us for the ten messages that each new veth makes.
+func onlyDeletions() []bpf.RawInstruction {
+	var typ [2]byte
+	ne.PutUint16(typ[:], unix.RTM_DELLINK)
+	prog, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 4, Size: 2}, // nlmsg_type; BPF reads big endian
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(binary.BigEndian.Uint16(typ[:])), SkipFalse: 1},
+		bpf.RetConstant{Val: 1 << 20},
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		panic(err) // a constant program
+	}
+	return prog
 }

@@ -1,7 +1,10 @@
 package nft
 
 import (
+	"encoding/binary"
+
 	"github.com/mdlayher/netlink"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,6 +16,10 @@ func (t *Table) startWatch() (err error) {
 		return err
 	}
 	_ = t.watch.SetReadBuffer(4 << 20)
+	if err := t.watch.SetBPF(notFrom(t.port)); err != nil {
+		_ = t.watch.Close()
+		return err
+	}
 	if err := t.watch.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		_ = t.watch.Close()
 		return err
@@ -30,6 +37,21 @@ func (t *Table) startWatch() (err error) {
 		}
 	}()
 	return nil
+}
+
+// notFrom keeps the kernel from waking us for our own changes, which are many. All messages of a datagram are
+// of one transaction.
+func notFrom(port uint32) []bpf.RawInstruction {
+	prog, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: 12, Size: 4}, // nlmsg_pid; BPF reads big endian
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(native(port)), SkipFalse: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.RetConstant{Val: 1 << 20},
+	})
+	if err != nil {
+		panic(err) // a constant program
+	}
+	return prog
 }
 
 func (t *Table) listen(wake chan<- struct{}) {

@@ -25,6 +25,11 @@ func outside(t *testing.T) *linktest.NS {
 	ns.Run(t, "ip", "link", "set", "up1", "up")
 	ns.Run(t, "ip", "link", "set", "lo", "up")
 	ns.Run(t, "ip", "route", "add", "10.0.0.0/8", "via", "198.51.100.1")
+	for end := time.Now().Add(soon); linktest.Ping("198.51.100.2", 100*time.Millisecond) != nil; { // its carrier takes a moment
+		if time.Now().After(end) {
+			t.Fatal("the outside does not come up")
+		}
+	}
 	return ns
 }
 

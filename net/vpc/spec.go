@@ -129,6 +129,9 @@ func (s *Spec) checkReserve() error {
 
 // change checks what may not change, or only while nobody is attached.
 func (s Spec) change(to Spec, attached bool) error {
+	if to.CIDR.IsValid() && !to.Gateway.IsValid() {
+		to.Gateway = ipam.First(to.CIDR)
+	}
 	switch {
 	case s.CIDR.IsValid() && to.CIDR.IsValid() && s.CIDR != to.CIDR:
 		return fault.New(fault.Fixed, "its cidr is %s and cannot change", s.CIDR).WithHint("make another vpc, and start its containers there")

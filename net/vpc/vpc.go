@@ -120,10 +120,10 @@ func (v *VPC) store(ctx context.Context, change func(*object.Meta, *Spec) error)
 		return false, err
 	}
 	meta.ID, meta.Name = v.id, v.name
-	if err := spec.complete(); err != nil {
+	if err := was.change(spec, attached); err != nil {
 		return false, err
 	}
-	if err := was.change(spec, attached); err != nil {
+	if err := spec.complete(); err != nil {
 		return false, err
 	}
 	undo, err := v.m.claim(v, spec.CIDR)

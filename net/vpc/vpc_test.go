@@ -126,7 +126,8 @@ func (c *cloud) container(t testing.TB, network, name string) container {
 }
 
 const (
-	soon  = 900 * time.Millisecond // before a lost packet would be sent again
+	soon  = 5 * time.Second        // how long something that must come is waited for
+	first = 900 * time.Millisecond // before a lost packet would be sent again
 	never = 300 * time.Millisecond // how long something that must not come is waited for
 )
 
