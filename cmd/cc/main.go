@@ -5,11 +5,6 @@
 // only way to the tree: osfs.go goes through the mount, tracefs.go prints.
 package main
 
-// The runtime would read this process's cgroup and every mount of the host to choose a number of threads.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 import (
 	"errors"
 	"fmt"
