@@ -1,8 +1,13 @@
 package cgroup
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
+
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -22,33 +27,56 @@ func DefaultDevices() []specs.LinuxDeviceCgroup {
 	return list
 }
 
-// attachFilter puts the device filter on a new v2 group. One program serves all groups.
-func (r *Root) attachFilter(dir int) error {
-	p, err := r.loadFilter()
+// restrictDevices puts the rules on the daemon's directory; every group made in it inherits them, so a container
+// start does not pay for them. An older daemon may have done it already.
+func (r *Root) restrictDevices() error {
+	if r.version == 2 {
+		return r.attachFilter(filepath.Join(r.unified, r.base))
+	}
+	mount, ok := r.mounts["devices"]
+	if !ok {
+		return nil
+	}
+	dir := filepath.Join(mount, r.base)
+	b, err := os.ReadFile(filepath.Join(dir, "devices.list"))
 	if err != nil {
 		return err
 	}
-	err = link.RawAttachProgram(link.RawAttachProgramOptions{
-		Target: dir, Program: p, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI,
-	})
+	if !strings.HasPrefix(string(b), "a ") { // "a *:* rwm": everything is allowed
+		return nil
+	}
+	_, err = cgroup1.New(cgroup1.StaticPath("/"+r.base), &specs.LinuxResources{Devices: DefaultDevices()},
+		cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) {
+			return []cgroup1.Subsystem{cgroup1.NewDevices(filepath.Dir(mount))}, nil
+		}))
 	return fault.Wrap(err, "cannot restrict devices")
 }
 
-func (r *Root) loadFilter() (*ebpf.Program, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.filter != nil {
-		return r.filter, nil
+// attachFilter does the same on v2 with a program; it applies to all groups below.
+func (r *Root) attachFilter(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	there, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupDevice})
+	if err != nil {
+		return fault.Wrap(err, "cannot restrict devices").(*fault.Error).WithHint("the kernel needs CONFIG_CGROUP_BPF")
+	}
+	if len(there.Programs) > 0 {
+		return nil
 	}
 	code, license, err := cgroup2.DeviceFilter(DefaultDevices())
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot restrict devices")
+		return fault.Wrap(err, "cannot restrict devices")
 	}
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.CGroupDevice, Instructions: code, License: license})
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot restrict devices").(*fault.Error).
-			WithHint("the kernel needs CONFIG_CGROUP_BPF")
+		return fault.Wrap(err, "cannot restrict devices")
 	}
-	r.filter = p
-	return p, nil
+	defer p.Close() // the group keeps it
+	err = link.RawAttachProgram(link.RawAttachProgramOptions{
+		Target: int(dir.Fd()), Program: p, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI,
+	})
+	return fault.Wrap(err, "cannot restrict devices")
 }

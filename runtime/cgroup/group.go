@@ -79,16 +79,9 @@ func (g *Group) create() error {
 }
 
 func (g *Group) create1() (fresh bool, err error) {
-	if _, err := os.Stat(g.dirs[0]); err == nil {
-		fresh = false
-	} else {
-		fresh = true
-	}
-	resources := &specs.LinuxResources{}
-	if fresh {
-		resources.Devices = DefaultDevices()
-	}
-	_, err = cgroup1.New(cgroup1.StaticPath(g.relative()), resources, cgroup1.WithHierarchy(g.root.hierarchy))
+	_, err = os.Stat(g.dirs[0])
+	fresh = err != nil
+	_, err = cgroup1.New(cgroup1.StaticPath(g.relative()), &specs.LinuxResources{}, cgroup1.WithHierarchy(g.root.hierarchy))
 	if err == nil && g.root.unified != "" {
 		err = mkdir(g.unified())
 	}
@@ -101,15 +94,7 @@ func (g *Group) create2() (fresh bool, err error) {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return false, err
 	}
-	if err := g.openDir(); err != nil {
-		return fresh, err
-	}
-	if fresh {
-		err = g.root.attachFilter(g.fd)
-	} else {
-		err = nil
-	}
-	return fresh, err
+	return fresh, g.openDir()
 }
 
 func mkdir(path string) error {

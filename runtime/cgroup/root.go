@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cilium/ebpf"
 	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
@@ -32,9 +31,6 @@ type Root struct {
 	subsystems []cgroup1.Subsystem
 
 	watcher watcher
-
-	mu     sync.Mutex
-	filter *ebpf.Program // v2: the device filter, loaded once for all groups
 }
 
 // wanted controllers on v1, in the order in which groups are made.
@@ -190,7 +186,7 @@ func (r *Root) makeBase() error {
 			return err
 		}
 	}
-	return nil
+	return r.restrictDevices()
 }
 
 // dirs are the daemon's directories, each once.
@@ -210,7 +206,7 @@ func (r *Root) dirs() []string {
 	return list
 }
 
-// Create makes the group, or finds it as it is. A new one may use no devices but those of DefaultDevices.
+// Create makes the group, or finds it as it is. It may use no devices but those of DefaultDevices.
 func (r *Root) Create(name string) (*Group, error) {
 	g, err := r.group(name)
 	if err == nil {
@@ -310,14 +306,7 @@ func (r *Root) Delete() error {
 // Close gives back what the daemon has open; the groups stay.
 func (r *Root) Close() error {
 	r.watcher.close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.filter == nil {
-		return nil
-	}
-	err := r.filter.Close()
-	r.filter = nil
-	return err
+	return nil
 }
 
 // checkName accepts what is one file name and cannot be an interface file of a cgroup.

@@ -154,8 +154,9 @@ func newKeeper(tag string) (*keeper, error) {
 // after an execve there is one.
 func freshKeyring(args []string) error {
 	runtime.LockOSThread()
-	if _, err := unix.KeyctlJoinSessionKeyring(""); err != nil && err != unix.ENOSYS {
-		say("no session keyring of its own: " + err.Error())
+	// x/sys has the call with a name only; without one the keyring is anonymous and nobody finds it.
+	if _, _, no := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); no != 0 && no != unix.ENOSYS {
+		say("no session keyring of its own: " + no.Error())
 	}
 	for fd := FDLock; fd <= FDInit; fd++ {
 		if err := keepOnExec(fd); err != nil {

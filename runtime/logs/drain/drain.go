@@ -52,7 +52,7 @@ func (p Policy) max() int64 {
 
 // Options make a stream.
 type Options struct {
-	Pipe   int    // read end; the stream's from now on; -1 with Policy.Direct
+	Pipe   int    // read end, or the master of a terminal; the stream's from now on; -1 with Policy.Direct
 	Dir    int    // directory of the files; the caller keeps it open as long as the stream
 	Name   string // of the file: "stdout"
 	Policy Policy

@@ -17,6 +17,11 @@ func open(o Options) (*Stream, error) {
 		if err := unix.SetNonblock(o.Pipe, true); err != nil {
 			return nil, err
 		}
+		var st unix.Stat_t
+		if err := unix.Fstat(o.Pipe, &st); err != nil {
+			return nil, err
+		}
+		s.terminal = st.Mode&unix.S_IFMT == unix.S_IFCHR
 	}
 	var err error
 	if s.file, err = openFile(o.Dir, o.Name); err != nil {

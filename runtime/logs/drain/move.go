@@ -15,7 +15,7 @@ func (s *Stream) move(now time.Time) (int64, error) {
 		return 0, err
 	}
 	off := s.end - s.header.Base
-	n, err = splice(s.pipe, s.file, &off, int(n))
+	n, err = s.copy(off, int(n))
 	switch {
 	case err == nil && n == 0:
 		s.endPipe()
@@ -58,7 +58,7 @@ func (s *Stream) room() (int64, error) {
 func (s *Stream) makeDo(now time.Time) (int64, error) {
 	if kept := s.end - s.header.Head; kept > 64<<10 && s.cutAt(s.lineAfter(s.end-kept/2)) == nil {
 		off := s.end - s.header.Base
-		if n, err := splice(s.pipe, s.file, &off, int(min(pipeSize, s.policy.Load().max()/4))); err == nil && n > 0 {
+		if n, err := s.copy(off, int(min(pipeSize, s.policy.Load().max()/4))); err == nil && n > 0 {
 			s.took(now, n)
 			return n, nil
 		}
@@ -77,7 +77,12 @@ func (s *Stream) discard() int64 {
 		return -1
 	}
 	defer unix.Close(null)
-	n, err := splice(s.pipe, null, nil, pipeSize)
+	var n int64
+	if s.terminal {
+		n, err = s.read(nil, 0, 64<<10)
+	} else {
+		n, err = splice(s.pipe, null, nil, pipeSize)
+	}
 	if err != nil {
 		return -1
 	}
@@ -91,6 +96,51 @@ func (s *Stream) discard() int64 {
 	s.header.Dropped += n
 	s.writeHeader()
 	return n
+}
+
+// copy moves up to n bytes to an offset of the file.
+func (s *Stream) copy(off int64, n int) (int64, error) {
+	if s.terminal {
+		return s.read(&off, s.file, n)
+	}
+	return splice(s.pipe, s.file, &off, n)
+}
+
+// read is splice for the master of a terminal, which is no pipe. Its end is EIO, when nobody has the terminal open any
+// more. What was read and cannot be written is dropped.
+func (s *Stream) read(off *int64, to, n int) (int64, error) {
+	var space [16 << 10]byte
+	var got int
+	var err error
+	for {
+		if got, err = unix.Read(s.pipe, space[:min(n, len(space))]); err != unix.EINTR {
+			break
+		}
+	}
+	if err == unix.EIO {
+		return 0, nil
+	}
+	if err != nil || got == 0 || off == nil {
+		return int64(got), err
+	}
+	for b := space[:got]; len(b) > 0; {
+		w, err := unix.Pwrite(to, b, *off)
+		if err != nil {
+			s.received.Add(int64(len(b)))
+			s.dropped.Add(int64(len(b)))
+			s.header.Received += int64(len(b))
+			s.header.Dropped += int64(len(b))
+			got -= len(b)
+			s.writeHeader()
+			break
+		}
+		b = b[w:]
+		*off += int64(w)
+	}
+	if got == 0 {
+		return 0, unix.EAGAIN
+	}
+	return int64(got), nil
 }
 
 func splice(from, to int, off *int64, n int) (int64, error) {

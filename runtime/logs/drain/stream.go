@@ -29,8 +29,10 @@ type Stream struct {
 
 	policy atomic.Pointer[Policy]
 	pipe   int
-	ended  atomic.Bool // no pipe any more
-	closed bool
+	// terminal: pipe is the master of a terminal
+	terminal bool
+	ended    atomic.Bool // no pipe any more
+	closed   bool
 
 	file, index int
 	header      Header
