@@ -311,6 +311,9 @@ func (m *Manager) resume() {
 		}
 		c.mu.Unlock()
 		m.saveSoon(c)
+		if r != nil {
+			m.watchOOM(c, r)
+		}
 	}
 }
 

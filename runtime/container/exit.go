@@ -119,9 +119,6 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 		m.log.Error("a container's end is no legal step", "id", c.id, "err", err)
 	}
 	close(r.ended)
-	if x.OOM {
-		m.event("oom", c.Meta(), "killed", "yes")
-	}
 	m.told(c, ch, "code", strconv.Itoa(x.Code), "signal", x.Signal, "oom", strconv.FormatBool(x.OOM))
 	m.teardown(c, r, ch.To == Exited)
 	m.save(c)

@@ -71,6 +71,11 @@ func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error)
 	}
 	files.add(app)
 	list = append(list, boot.Mount{Target: "/app", Source: app})
+	if p.img.Host { // other people's containers are below these
+		for _, dir := range []string{m.conf.State, m.conf.Run} {
+			list = append(list, boot.Mount{Target: dir, Tmpfs: 4096, ReadOnly: true})
+		}
+	}
 	for _, mnt := range p.spec.Mounts {
 		b, err := m.userMount(mnt, files)
 		if err != nil {

@@ -72,6 +72,9 @@ func TestRestartVerb(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, "the second run", func() bool { return output(t, x, "stdout") == "up\nup\n" })
+	if err := x.Wait(ctxFor(t), Running); err != nil {
+		t.Fatal(err)
+	}
 	if st := x.Status(); st.State != Running || st.PID == first || st.Restarts != 0 {
 		t.Errorf("%+v", st)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/boot"
-	"github.com/containercloud/cc/runtime/cgroup"
 	"github.com/containercloud/cc/runtime/image"
 	"github.com/containercloud/cc/runtime/keeper"
 	"github.com/containercloud/cc/runtime/seccomp"
@@ -218,11 +217,6 @@ func (m *Manager) home(p *plan, a *keeper.Adoption, files *fileList) error {
 	files.add(logs)
 	a.Dir, a.LogDir = dir, logs
 	return nil
-}
-
-// limits are the spec's in the cgroup's terms.
-func limits(s Spec) cgroup.Limits {
-	return cgroup.Limits{Memory: s.Memory, CPUShares: s.CPU, CPUMax: int64(s.CPUMax), Pids: s.Pids}
 }
 
 // abandon takes a run apart that did not become one.

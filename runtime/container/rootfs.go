@@ -147,12 +147,7 @@ func (m *Manager) mountRoot(dir string, img *image.Image, host, again bool) (*ro
 		return nil, err
 	}
 	defer lower.Close()
-	var mount *os.File
-	if img.Host {
-		mount, err = overHost(lower, layer, o)
-	} else {
-		mount, err = over(lower, layer, o)
-	}
+	mount, err := over(lower, layer, o)
 	if err != nil {
 		return nil, err
 	}
@@ -172,54 +167,6 @@ func over(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
 	defer work.Close()
 	return boot.Overlay([]*os.File{lower}, upper, work, o)
 }
-
-// overHost mounts the layer over the host's own root. The lower is then an overlay, which cannot be mapped: the host's root is mapped
-// below it.
-func overHost(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
-	root, err := cloneOne(lower, o.IDs)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	empty, err := emptyDir()
-	if err != nil {
-		return nil, err
-	}
-	defer empty.Close()
-	host, err := image.HostLower(root, empty)
-	if err != nil {
-		return nil, err
-	}
-	defer host.Close()
-	if err := os.Chown(filepath.Join(layer.Name(), "upper"), int(o.IDs.Base), int(o.IDs.Base)); err != nil {
-		return nil, err
-	}
-	o.IDs = boot.IDMap{}
-	return over(host, layer, o)
-}
-
-// emptyDir is an empty directory that lies in no other directory: the root of a file system of its own.
-func emptyDir() (*os.File, error) {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("fsopen tmpfs", err)
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigSetString(fs, "source", "cc"); err != nil {
-		return nil, os.NewSyscallError("fsconfig", err)
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return nil, os.NewSyscallError("fsconfig", err)
-	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY)
-	if err != nil {
-		return nil, os.NewSyscallError("fsmount", err)
-	}
-	return os.NewFile(uintptr(fd), "empty"), nil
-}
-
-// cloneOne clones a mount without what is mounted below it.
-func cloneOne(dir *os.File, ids boot.IDMap) (*os.File, error) { return boot.CloneTop(dir, ids) }
 
 // rootOf is the container's root file system, mounted if it is not; c.op is held. An image that is another than that of the layer begins a
 // new layer.

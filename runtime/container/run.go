@@ -30,6 +30,8 @@ type run struct {
 
 	mark *os.File // the status record, for mark
 
+	watched bool // watchOOM runs
+
 	exit     *exited // set once
 	ended    chan struct{}
 	stopping *time.Timer // kills when stop.timeout has passed

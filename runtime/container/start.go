@@ -82,6 +82,7 @@ func (m *Manager) running(c *Container, r *run) {
 		return
 	}
 	m.saveSoon(c)
+	m.watchOOM(c, r)
 }
 
 // notes are what this host cannot do for the container.

@@ -60,6 +60,9 @@ func (m *Manager) update(ctx context.Context, c *Container, old, spec Spec, sett
 		m.armSoon(c)
 	}
 	m.settled(c)
+	if r, err := c.living(); err == nil {
+		m.watchOOM(c, r)
+	}
 	m.event("changed", meta, "settings", strings.Join(names, ","))
 	m.tell(c, append(names, "spec", "version")...)
 	return nil

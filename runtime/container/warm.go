@@ -336,6 +336,7 @@ func (m *Manager) DrainVPC(name string) {
 	w.mu.Unlock()
 	w.closeAll(parts, nil)
 	m.disarmThose(armed, func(c *Container) bool { return c.spec.VPC == name })
+	w.flush()
 }
 
 // DrainImage closes the warm parts that hold an image.
@@ -354,6 +355,7 @@ func (m *Manager) DrainImage(digest string) {
 	w.mu.Unlock()
 	w.closeAll(nil, homes)
 	m.disarmThose(armed, func(c *Container) bool { return c.st.Digest == digest })
+	w.flush()
 }
 
 func (m *Manager) disarmThose(list []*Container, which func(*Container) bool) {
@@ -395,6 +397,16 @@ func (w *warm) janitor(f func()) {
 	select {
 	case w.idle <- struct{}{}:
 	default:
+	}
+}
+
+// flush waits until the janitor has done what was asked so far.
+func (w *warm) flush() {
+	done := make(chan struct{})
+	w.janitor(func() { close(done) })
+	select {
+	case <-done:
+	case <-w.m.ctx.Done():
 	}
 }
 
