@@ -132,6 +132,9 @@ func TestAttach(t *testing.T) {
 	if l, err := h.Link(v.Name); err != nil || l.Master != index || !l.Up || l.Kind != "veth" {
 		t.Errorf("%+v, %v", l, err)
 	}
+	if out := linktest.Host(t, "ip", "-6", "addr", "show", "dev", v.Name); out != "" {
+		t.Errorf("IPv6 on the host's end:\n%s", out)
+	}
 	if err := h.Attach(ns.File, veth(index, 6)); err == nil {
 		t.Error("two eth0 in one namespace")
 	}

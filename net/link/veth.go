@@ -36,7 +36,9 @@ func (h *Host) Attach(netns *os.File, v Veth) error {
 		return err
 	}
 	defer s.close()
-	if err := h.with(func(hs *socket) error { return hs.do(addVeth(netns, v)) }); err != nil {
+	up := linkUp("set up "+v.Name, 0)
+	up.str(unix.IFLA_IFNAME, v.Name)
+	if err := h.with(func(hs *socket) error { return hs.do(addVeth(netns, v), noLinkLocal(v.Name), up) }); err != nil {
 		return err
 	}
 	eth, err := s.link(Inside)
@@ -75,7 +77,7 @@ func (h *Host) enter(netns *os.File) (s *socket, err error) {
 }
 
 func addVeth(netns *os.File, v Veth) *message {
-	m := newMessage("add veth "+v.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfomsg(0, unix.IFF_UP, unix.IFF_UP))
+	m := newMessage("add veth "+v.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifinfomsg(0, 0, 0))
 	end := func(name string, mac net.HardwareAddr) {
 		m.str(unix.IFLA_IFNAME, name)
 		m.attr(unix.IFLA_ADDRESS, mac)
@@ -104,17 +106,19 @@ func configure(index int, v Veth) []*message {
 	for _, a := range v.Addrs {
 		msgs = append(msgs, addrMessage("add address "+a.String(), unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, a))
 	}
-	msgs = append(msgs, noLinkLocal(index), linkUp("set up "+Inside, index))
+	msgs = append(msgs, noLinkLocal(Inside), linkUp("set up "+Inside, index))
 	for _, g := range v.Gateway {
 		msgs = append(msgs, defaultRoute(index, g))
 	}
 	return msgs
 }
 
-// noLinkLocal keeps the kernel from giving the link an IPv6 address of its own: a VPC has none, or gives its
-// own. It is 40 us cheaper than net.ipv6.conf.default.disable_ipv6 and leaves ::1 alone too.
-func noLinkLocal(index int) *message {
-	m := newMessage("set up IPv6", unix.RTM_NEWLINK, 0, ifinfomsg(index, 0, 0))
+// noLinkLocal keeps the kernel from giving the link an IPv6 address of its own, and from all that follows from
+// one: a VPC has none, or gives its own, and a port of a bridge needs none. It is 40 us cheaper than
+// net.ipv6.conf.default.disable_ipv6 and leaves ::1 alone too. It must come before the link is up.
+func noLinkLocal(name string) *message {
+	m := newMessage("set up IPv6", unix.RTM_NEWLINK, 0, ifinfomsg(0, 0, 0))
+	m.str(unix.IFLA_IFNAME, name)
 	m.nest(unix.IFLA_AF_SPEC, func() {
 		m.nest(unix.AF_INET6, func() { m.u8(unix.IFLA_INET6_ADDR_GEN_MODE, 1 /* IN6_ADDR_GEN_MODE_NONE */) })
 	})
