@@ -100,7 +100,7 @@ func (c *Cloud) setLevel(_ *tree.Request, m words.Message) error {
 // Watch connects the domain's changes to the tree, so that doors forget what they know and waiting readers wake.
 func (c *Cloud) Watch(t *tree.Tree) {
 	c.Containers.OnChange(func(o *container.Container, what ...string) {
-		id := string(o.Meta().ID)
+		id := o.Meta().ID
 		for _, w := range what {
 			switch w {
 			case "created", "name":
@@ -112,7 +112,15 @@ func (c *Cloud) Watch(t *tree.Tree) {
 		}
 		t.Changed(id)
 	})
-	c.Networks.OnChange(func(v *vpc.VPC) { t.Changed(string(v.Meta().ID)) })
+	c.Networks.OnChange(func(v *vpc.VPC) {
+		m := v.Meta()
+		t.ChangedNames("vpc", m.Name)
+		if v.Status().State == vpc.Gone {
+			t.Removed(m.ID)
+			return
+		}
+		t.Changed(m.ID)
+	})
 }
 
 // pairs prints `key value` lines.

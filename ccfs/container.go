@@ -182,6 +182,9 @@ func containerStatus(r *tree.Request) []words.Opt {
 			add("oom", "on")
 		}
 	}
+	if s.Warm {
+		add("armed", "on")
+	}
 	add("restarts", strconv.Itoa(s.Restarts))
 	add("image", s.Digest)
 	add("vpc", s.VPC)

@@ -157,10 +157,22 @@ func (d *daemon) openContainers(ctx context.Context) (err error) {
 
 func (d *daemon) openTree(ctx context.Context) (err error) {
 	cloud := d.cloud()
+	d.networks.SetUsers(d.containersOf)
 	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit})
 	cloud.Watch(d.tree)
 	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{Dir: d.conf.mount, Source: "cc-" + d.conf.instance, Log: d.log})
 	return err
+}
+
+// containersOf are the paths of the containers that are to start in a network: it is not deleted under them.
+func (d *daemon) containersOf(network string) []string {
+	var paths []string
+	for _, x := range d.containers.List() {
+		if x.Spec().VPC == network {
+			paths = append(paths, "container/"+x.Meta().Name)
+		}
+	}
+	return paths
 }
 
 // audit writes one line for everything that changed state or was to change it (TREE.md, rule 24).

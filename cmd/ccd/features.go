@@ -20,7 +20,6 @@ func (d *daemon) features() []words.Opt {
 		{Key: "userns", Value: onOff(exists("/proc/self/ns/user"))},
 		{Key: "overlay", Value: onOff(knows("overlay"))},
 		{Key: "nft", Value: onOff(d.networks != nil)},
-		{Key: "passthrough", Value: onOff(d.mount != nil && d.mount.Passthrough())},
 		{Key: "lvm", Value: onOff(exists("/dev/mapper/control"))},
 		{Key: "pressure", Value: onOff(exists("/proc/pressure/cpu"))},
 	}
