@@ -219,7 +219,12 @@ func Sysctl(path, value string) error {
 }
 
 // Forwarding reports whether the host passes IPv4 packets on.
-func Forwarding() bool {
-	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+func Forwarding() bool { return isOne("net/ipv4/ip_forward") }
+
+// BridgeNetfilter reports whether bridged packets, too, pass the rules of the host's stack, as docker wants it.
+func BridgeNetfilter() bool { return isOne("net/bridge/bridge-nf-call-iptables") }
+
+func isOne(sysctl string) bool {
+	b, err := os.ReadFile("/proc/sys/" + sysctl)
 	return err == nil && strings.TrimSpace(string(b)) == "1"
 }

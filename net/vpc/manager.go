@@ -212,6 +212,10 @@ func (m *Manager) List() []*VPC {
 // Delete removes a VPC and all that the kernel has of it. fault.Busy names who uses it; warm parts do not count
 // and lose their addresses.
 func (m *Manager) Delete(ctx context.Context, v *VPC) error {
+	// Before the turn: SetUsers' function may take locks that somebody holds who waits for the turn.
+	if users := v.UsedBy(); len(users) > 0 {
+		return fault.Wrap(busy(users), "cannot delete vpc %s", v.name)
+	}
 	if err := v.lock(ctx); err != nil {
 		return err
 	}
@@ -224,10 +228,6 @@ func (m *Manager) Delete(ctx context.Context, v *VPC) error {
 }
 
 func (m *Manager) delete(ctx context.Context, v *VPC) error {
-	// From outside first: its function may take locks that are held while a container attaches.
-	if users := v.UsedBy(); len(users) > 0 {
-		return busy(users)
-	}
 	v.mu.Lock()
 	if users := v.usersLocked(); len(users) > 0 || v.state == Gone {
 		state := v.state

@@ -2,6 +2,7 @@ package vpc_test
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -139,28 +140,31 @@ func TestIsolate(t *testing.T) {
 	}
 }
 
-// TestWithBridgeNetfilter runs what is bridged through the inet tables too, as docker's hosts do.
-func TestWithBridgeNetfilter(t *testing.T) {
+// TestBridgeNetfilter runs what is bridged through the inet tables too, as docker's hosts do, or not.
+func TestBridgeNetfilter(t *testing.T) {
 	const sysctl = "/proc/sys/net/bridge/bridge-nf-call-iptables"
-	c := start(t, "cc")
-	v := c.vpc(t, "foo", "10.1.0.0/24")
-	a, b := c.container(t, "foo", "a"), c.container(t, "foo", "b")
-	if out, err := c.try("sh", "-c", "echo 1 > "+sysctl); err != nil {
-		t.Skipf("SKIP: this kernel has no br_netfilter: %s", out)
-	}
-	linktest.Host(t, "sh", "-c", "echo 1 > /sys/class/net/"+v.Status().Bridge+"/bridge/nf_call_iptables")
-	got := a.Serve(t, a.ip()+":80")
-	conn, err := b.Dial(a.ip()+":80", soon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	if who := caller(t, got); who != b.ip() {
-		t.Errorf("within the vpc seen as %s", who)
-	}
-	set(t, v, func(s *vpc.Spec) { s.Isolate = true })
-	if _, err := b.Dial(a.ip()+":80", never); err == nil {
-		t.Error("not isolated")
+	for _, value := range []string{"0", "1"} {
+		t.Run(value, func(t *testing.T) {
+			if err := os.WriteFile(sysctl, []byte(value), 0); err != nil {
+				t.Skipf("SKIP: this kernel has no br_netfilter: %v", err)
+			}
+			c := start(t, "cc")
+			v := c.vpc(t, "foo", "10.1.0.0/24")
+			a, b := c.container(t, "foo", "a"), c.container(t, "foo", "b")
+			got := a.Serve(t, a.ip()+":80")
+			conn, err := b.Dial(a.ip()+":80", soon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			if who := caller(t, got); who != b.ip() {
+				t.Errorf("within the vpc seen as %s", who)
+			}
+			set(t, v, func(s *vpc.Spec) { s.Isolate = true })
+			if _, err := b.Dial(a.ip()+":80", never); err == nil {
+				t.Error("not isolated")
+			}
+		})
 	}
 }
 

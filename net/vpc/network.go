@@ -110,6 +110,7 @@ func (v *VPC) make(spec Spec) error {
 	if spec.NAT {
 		v.m.forward(v)
 	}
+	v.m.noteDrops()
 	return nil
 }
 
@@ -133,18 +134,18 @@ func (v *VPC) unmake() error {
 	return v.m.rules.DropNetwork(v.bridge)
 }
 
-// forward lets the host pass packets on, which NAT is nothing without, and notes whose rules may drop them.
+// forward lets the host pass packets on, which NAT is nothing without.
 func (m *Manager) forward(v *VPC) {
-	if !link.Forwarding() {
-		if err := link.Sysctl("net/ipv4/ip_forward", "1"); err != nil {
-			err = fault.Wrap(err, "cannot let the host forward packets for vpc %s", v.name)
-			v.failures.Add(err)
-			m.conf.Log.Error("no NAT", "error", err)
-			return
-		}
-		m.conf.Log.Info("the host forwards IPv4 packets from now on, between all its links: net.ipv4.ip_forward=1", "vpc", v.name)
+	if link.Forwarding() {
+		return
 	}
-	m.noteDrops()
+	if err := link.Sysctl("net/ipv4/ip_forward", "1"); err != nil {
+		err = fault.Wrap(err, "cannot let the host forward packets for vpc %s", v.name)
+		v.failures.Add(err)
+		m.conf.Log.Error("no NAT", "error", err)
+		return
+	}
+	m.conf.Log.Info("the host forwards IPv4 packets from now on, between all its links: net.ipv4.ip_forward=1", "vpc", v.name)
 }
 
 // noteDrops remembers other people's chains that drop forwarded packets: we do not touch them, so a person must know.
@@ -156,13 +157,17 @@ func (m *Manager) noteDrops() {
 	}
 	var notes []string
 	for _, d := range drops {
-		notes = append(notes, "nftables chain "+d+" drops forwarded packets by policy")
+		note := "nftables chain " + d + " drops forwarded packets by policy"
+		if link.BridgeNetfilter() {
+			note += ", also those within a vpc: net.bridge.bridge-nf-call-iptables=1"
+		}
+		notes = append(notes, note)
 	}
 	m.mu.Lock()
 	same := slices.Equal(notes, m.notes)
 	m.notes = notes
 	m.mu.Unlock()
 	if !same && len(notes) > 0 {
-		m.conf.Log.Warn("packets of vpcs to the outside may be dropped by rules of others; let them pass there", "rules", notes)
+		m.conf.Log.Warn("packets of vpcs may be dropped by rules of others; let them pass there", "rules", notes)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -95,12 +94,6 @@ func set(t testing.TB, v *vpc.VPC, change func(*vpc.Spec)) {
 	if err := v.Update(context.Background(), func(s *vpc.Spec) error { change(s); return nil }); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// try runs a command in the host's namespace.
-func (c *cloud) try(args ...string) (string, error) {
-	b, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	return string(b), err
 }
 
 // container is a namespace in a network.
