@@ -195,7 +195,7 @@ func (b *blob) request() error {
 	fail := func(err error) error { watch.Stop(); cancel(); return err }
 	header := http.Header{}
 	if b.pos > 0 {
-		header.Set("Range", fmt.Sprintf("bytes=%d-", b.pos))
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.pos, b.want.Size-1)) // some registries insist on an end
 	}
 	resp, err := b.reg.get(ctx, b.reg.url("blobs", b.want.Digest.String()), header, http.StatusOK, http.StatusPartialContent)
 	if err != nil {

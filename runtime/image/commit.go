@@ -5,8 +5,6 @@ import (
 	"path"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/containercloud/cc/fault"
 )
 
@@ -65,7 +63,7 @@ func (s *Store) commit(ctx context.Context, p *Progress, d draft) (*Image, error
 			return nil, err
 		}
 	}
-	s.work.Go(s.settle)
+	s.settleLocked()
 	return s.viewLocked(rec.Manifest), nil
 }
 
@@ -79,46 +77,6 @@ func (s *Store) nameLocked(r refRecord) error {
 	}
 	s.refs[r.Canonical] = r
 	return nil
-}
-
-// settle flushes the file system and marks everything that was made before as surviving a loss of power.
-func (s *Store) settle() {
-	s.mu.Lock()
-	var dirs []string
-	for h, r := range s.layers {
-		if r.Boot == s.boot {
-			dirs = append(dirs, path.Join("layer", h))
-		}
-	}
-	for key := range s.roots {
-		dirs = append(dirs, path.Join("root", key))
-	}
-	s.mu.Unlock()
-	todo := dirs[:0]
-	for _, d := range dirs {
-		if _, err := s.root.Lstat(path.Join(d, "durable")); err != nil {
-			todo = append(todo, d)
-		}
-	}
-	if len(todo) == 0 {
-		return
-	}
-	top, err := s.root.Open(".")
-	if err != nil {
-		return
-	}
-	defer top.Close()
-	if err := unix.Syncfs(int(top.Fd())); err != nil {
-		s.log.Warn("cannot flush the image store", "err", err)
-		return
-	}
-	for _, d := range todo {
-		f, err := s.root.Create(path.Join(d, "durable"))
-		if err != nil {
-			continue // removed meanwhile
-		}
-		f.Close()
-	}
 }
 
 // Tag gives an image one more name; a name that another image had changes hands.

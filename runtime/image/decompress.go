@@ -3,6 +3,7 @@ package image
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -16,10 +17,10 @@ const maxWindow = 128 << 20
 
 // decompress looks at the first bytes, as docker does: media types lie. What is not compressed passes as it is.
 func decompress(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 256<<10)
+	b := bufio.NewReaderSize(source{r}, 256<<10)
 	magic, err := b.Peek(6)
 	if err != nil && err != io.EOF {
-		return nil, nil, err
+		return nil, nil, badCompression(err)
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
@@ -42,9 +43,26 @@ func decompress(r io.Reader) (io.Reader, func(), error) {
 	return b, func() {}, nil
 }
 
+// sourceError is a failure of where the bytes come from, as opposed to what they are.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+
+// source marks a reader's failures.
+type source struct{ io.Reader }
+
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = sourceError{err}
+	}
+	return n, err
+}
+
 func badCompression(err error) error {
-	if fault.KindOf(err) != fault.Internal {
-		return err
+	var s sourceError
+	if errors.As(err, &s) {
+		return s.error
 	}
 	return fault.New(fault.Invalid, "damaged compression: %w", err)
 }

@@ -204,7 +204,9 @@ func (s *Store) dropPartials() (freed int64, err error) {
 			if st, e := f.Stat(); e == nil {
 				freed += st.Size()
 			}
-			err = errors.Join(err, s.root.Remove(name))
+			if e := s.root.Remove(name); !errors.Is(e, fs.ErrNotExist) { // its download has just ended
+				err = errors.Join(err, e)
+			}
 		}
 		f.Close()
 	}

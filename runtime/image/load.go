@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -119,7 +118,7 @@ func layoutManifest(a archive, d v1.Descriptor) (raw []byte, index string, err e
 		if index == "" {
 			index = d.Digest.Hex
 		}
-		if d, err = choose(raw, Platform{OS: "linux", Architecture: runtime.GOARCH}); err != nil {
+		if d, err = choose(raw, hostPlatform()); err != nil {
 			return nil, "", err
 		}
 	}

@@ -17,10 +17,12 @@ type PullOptions struct {
 
 func (o PullOptions) platform() (Platform, error) {
 	if o.Platform == "" {
-		return Platform{OS: "linux", Architecture: runtime.GOARCH}, nil
+		return hostPlatform(), nil
 	}
 	return ParsePlatform(o.Platform)
 }
+
+func hostPlatform() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH} }
 
 // Pull brings an image from its registry. The name is its own from then on, also when another image had it. Layers that are
 // here already are not fetched; a pull that fails leaves no image, only bytes that the next one goes on from.

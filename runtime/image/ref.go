@@ -39,8 +39,22 @@ func parseRef(given string, insecure bool) (reference, error) {
 		return reference{}, fault.New(fault.Invalid, "bad image name %q: %v", given, err).
 			WithHint("[REGISTRY[:PORT]/]NAME[:TAG][@sha256:DIGEST], lower case")
 	}
+	if h := r.Context().RegistryStr(); !host.MatchString(h) {
+		return reference{}, fault.New(fault.Invalid, "bad image name %q: registry %q", given, h)
+	}
+	for _, c := range strings.Split(r.Context().RepositoryStr(), "/") {
+		if !component.MatchString(c) { // the library lets ".." through, into the registry's URL
+			return reference{}, fault.New(fault.Invalid, "bad image name %q: component %q", given, c)
+		}
+	}
 	return reference{given, r.Name(), r}, nil
 }
+
+// host is a DNS name, an IPv4 address or an IPv6 address in brackets, with or without a port.
+var host = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$`)
+
+// component of a repository's name, as the distribution specification has it.
+var component = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$`)
 
 // key is the file name of a canonical name.
 func refKey(canonical string) string {

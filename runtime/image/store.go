@@ -54,6 +54,7 @@ type Store struct {
 	flights map[string]*flight
 	jobs    []*Progress
 	builtin string // manifest, hex
+	settler settler
 }
 
 var subdirs = []string{"blob", "partial", "layer", "root", "image", "ref", "tmp"}
@@ -113,13 +114,21 @@ func (s *Store) open(dir string) error {
 	if err := s.sweep(); err != nil {
 		return err
 	}
-	return s.load()
+	if err := s.load(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settleLocked() // what a daemon that was killed could not
+	return nil
 }
 
 // Close ends running jobs and gives the directory free.
 func (s *Store) Close() error {
 	s.cancel()
 	s.work.Wait()
+	s.mu.Lock() // nothing is marked any more after this
+	defer s.mu.Unlock()
 	if s.lock != nil {
 		s.lock.Close()
 		s.lock = nil
