@@ -116,7 +116,7 @@ func (m *Manager) loadRun(c *Container, rec *runRecord, kid keeper.State) {
 	}
 	alive := m.findProcess(c, r, kid)
 	if alive && !rec.Begun && m.neverStarted(r) {
-		_ = unix.PidfdSendSignal(int(r.pidfd.Fd()), unix.SIGKILL, nil, 0)
+		_ = pidfdSignal(r.pidfd, unix.SIGKILL, 0)
 		r.pidfd.Close()
 		alive = false
 	}
@@ -275,7 +275,7 @@ func (m *Manager) sweepKeeper(ctx context.Context, states []keeper.State) {
 		}
 		if !s.Exited {
 			if f, err := keeper.Open(s.PID, s.Start); err == nil {
-				_ = unix.PidfdSendSignal(int(f.Fd()), unix.SIGKILL, nil, 0)
+				_ = pidfdSignal(f, unix.SIGKILL, 0)
 				f.Close()
 			}
 		}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
@@ -155,9 +153,9 @@ func openRoot(r *run) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.PidfdSendSignal(int(r.pidfd.Fd()), 0, nil, 0); err != nil {
+	if err := alive(r.pidfd); err != nil {
 		f.Close()
-		return nil, os.NewSyscallError("pidfd_send_signal", err)
+		return nil, err
 	}
 	return f, nil
 }
@@ -212,7 +210,12 @@ func (c *Container) devpts(ctx context.Context, r *run) (*os.File, error) {
 // enter has the kernel do it.
 func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *sessionEnds) error {
 	m := s.c.m
-	target := boot.Target{ID: s.id() + "/enter", PidFD: r.pidfd, IDs: m.idsOf(!r.rec.UserNS)}
+	pidfd, err := dup(r.pidfd) // the run may end, and close it, any time
+	if err != nil {
+		return fault.New(fault.Busy, "it has ended")
+	}
+	defer pidfd.Close()
+	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS)}
 	if fd := r.group.FD(); fd > 0 {
 		target.CgroupFD = fd
 	} else {
@@ -232,16 +235,6 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 		return err
 	}
 	return nil
-}
-
-// killGroup kills a command with what it started in its process group, where the kernel can do that by pidfd (6.9).
-func killGroup(pidfd *os.File) error {
-	const processGroup = 1 << 2 // PIDFD_SIGNAL_PROCESS_GROUP
-	err := unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, processGroup)
-	if err == unix.EINVAL {
-		err = unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, 0)
-	}
-	return err
 }
 
 // split returns container and session of a keeper's id UUID/exec/N; helpers (UUID/exec/N/enter) are no session.

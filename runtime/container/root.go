@@ -165,9 +165,9 @@ func openRunning(r *run) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.PidfdSendSignal(int(r.pidfd.Fd()), 0, nil, 0); err != nil { // the number is another's by now
+	if err := alive(r.pidfd); err != nil { // the number is another's by now
 		root.Close()
-		return nil, os.NewSyscallError("pidfd_send_signal", err)
+		return nil, err
 	}
 	return root, nil
 }

@@ -46,7 +46,7 @@ type exited struct {
 
 // signal sends sig to the first process. One that has ended already is no error.
 func (r *run) signal(sig syscall.Signal) error {
-	err := unix.PidfdSendSignal(int(r.pidfd.Fd()), unix.Signal(sig), nil, 0)
+	err := pidfdSignal(r.pidfd, unix.Signal(sig), 0)
 	if err == unix.ESRCH {
 		return nil
 	}

@@ -241,7 +241,7 @@ func (s *Session) Signal(sig syscall.Signal) error {
 	if s.st.State != "running" {
 		return fault.New(fault.Busy, "cannot signal exec %s: it is %s", s.Name(), s.st.State)
 	}
-	err := unix.PidfdSendSignal(int(s.pidfd.Fd()), unix.Signal(sig), nil, 0)
+	err := pidfdSignal(s.pidfd, unix.Signal(sig), 0)
 	if err == unix.ESRCH {
 		return nil
 	}

@@ -141,19 +141,6 @@ func resize(master *os.File, t Terminal) error {
 	return os.NewSyscallError("ioctl TIOCSWINSZ", unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: t.Rows, Col: t.Cols}))
 }
 
-// dup duplicates a descriptor; the description stays shared.
-func dup(f *os.File) (*os.File, error) {
-	fd, err := rawFD(f)
-	if err != nil {
-		return nil, err
-	}
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(n), f.Name()), nil
-}
-
 // Descriptors the keeper holds for a run.
 const (
 	holdStdin = "stdin"

@@ -43,19 +43,34 @@ func pipe(read bool, size int, uid uint32) (ours, theirs *os.File, err error) {
 
 // reopen gives the file behind f a description of its own, so that deadlines and O_NONBLOCK of one user are not another's.
 func reopen(f *os.File, flags int) (*os.File, error) {
-	fd, err := rawFD(f)
+	return derive(f, func(fd int) (int, error) {
+		return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	})
+}
+
+// dup duplicates a descriptor; the description stays shared.
+func dup(f *os.File) (*os.File, error) {
+	return derive(f, func(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3) })
+}
+
+// derive makes a file from another one, which somebody else may close meanwhile: then it is os.ErrClosed.
+func derive(f *os.File, how func(fd int) (int, error)) (*os.File, error) {
+	conn, err := f.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, os.ErrClosed
 	}
-	name := "/proc/self/fd/" + strconv.Itoa(fd)
-	n, err := unix.Open(name, flags|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	n := -1
+	var failed error
+	if err := conn.Control(func(fd uintptr) { n, failed = how(int(fd)) }); err != nil {
+		return nil, os.ErrClosed
+	}
+	if failed != nil {
+		return nil, &os.PathError{Op: "open again", Path: f.Name(), Err: failed}
 	}
 	return os.NewFile(uintptr(n), f.Name()), nil
 }
 
-// rawFD is f's descriptor without taking it from the poller, as Fd does.
+// rawFD is f's descriptor without taking it from the poller, as Fd does. The caller owns f.
 func rawFD(f *os.File) (int, error) {
 	conn, err := f.SyscallConn()
 	if err != nil {
