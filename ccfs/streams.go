@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/containercloud/cc/ccfs/tree"
@@ -16,13 +17,48 @@ import (
 func containerStreams() []tree.File {
 	return []tree.File{
 		{
-			Name: "stdin", Kind: tree.Stream, Mode: 0220, Volatile: true,
-			Doc:    "What is written here the first process reads. The verb eof ends it.",
-			Stream: func(r *tree.Request) (tree.Conn, error) { return the(r).Stdin() },
+			Name: "stdin", Kind: tree.Stream, Mode: 0660, Volatile: true,
+			Doc:    "What is written here the first process reads. The verb eof ends it. Reading it gives nothing.",
+			Stream: func(r *tree.Request) (tree.Conn, error) { return &input{of: the(r)}, nil },
 		},
 		logFile("stdout", "What it printed: a growing file, bounded by log/max."),
 		logFile("stderr", "What it printed to standard error."),
 	}
+}
+
+// input is a container's stdin opened by someone. It reads as an empty file, so that copying a container's
+// directory works, and asks for the pipe when there is something to write.
+type input struct {
+	of *container.Container
+
+	mu   sync.Mutex
+	pipe container.Stream
+}
+
+func (i *input) Read(context.Context, []byte, bool) (int, error) { return 0, io.EOF }
+
+func (i *input) Write(ctx context.Context, p []byte) (int, error) {
+	i.mu.Lock()
+	if i.pipe == nil {
+		pipe, err := i.of.Stdin()
+		if err != nil {
+			i.mu.Unlock()
+			return 0, err
+		}
+		i.pipe = pipe
+	}
+	pipe := i.pipe
+	i.mu.Unlock()
+	return pipe.Write(ctx, p)
+}
+
+func (i *input) Close() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.pipe == nil {
+		return nil
+	}
+	return i.pipe.Close()
 }
 
 func logFile(name, doc string) tree.File {

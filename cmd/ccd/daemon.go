@@ -199,8 +199,9 @@ func (d *daemon) Wait(ctx context.Context) error {
 	stopping := context.Background()
 	err := d.containers.Shutdown(stopping)
 	d.containers = nil
-	err = errors.Join(err, d.networks.Down(stopping))
-	return errors.Join(err, d.keeper.Shutdown(stopping))
+	err = errors.Join(err, d.networks.Down(stopping), d.keeper.Shutdown(stopping), d.cgroups.Delete())
+	d.keeper = nil
+	return err
 }
 
 // Close lets go of everything in reverse order. Containers stay unless Wait shut them down.
@@ -217,6 +218,9 @@ func (d *daemon) Close() error {
 	}
 	if d.networks != nil {
 		errs = append(errs, d.networks.Close())
+	}
+	if d.cgroups != nil {
+		errs = append(errs, d.cgroups.Close())
 	}
 	if d.keeper != nil {
 		errs = append(errs, d.keeper.Close())
