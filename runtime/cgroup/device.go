@@ -18,7 +18,8 @@ import (
 // DefaultDevices is what a container may open: no device, then null zero full random urandom tty, ptmx and its own
 // terminals. Which of them it sees is decided by its /dev.
 func DefaultDevices() []specs.LinuxDeviceCgroup {
-	list := []specs.LinuxDeviceCgroup{{Allow: false, Type: "a", Access: "rwm"}}
+	all := int64(-1)
+	list := []specs.LinuxDeviceCgroup{{Allow: false, Type: "a", Major: &all, Minor: &all, Access: "rwm"}}
 	for _, d := range []struct{ major, minor int64 }{
 		{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {5, 2}, {136, -1},
 	} {
