@@ -2,7 +2,6 @@ package boot
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -20,9 +19,9 @@ type Target struct {
 	IDs     IDMap    // as the container was made
 	HostNet bool
 
-	// Cgroup puts the helper into the container's cgroups, where its child is born; nil: stays in the keeper's.
+	// Cgroup puts the helper into the container's cgroups, where its child is born; nil: stays where it is.
 	Cgroup   func(pid int) error
-	CgroupFD int // cgroup v2 directory instead; 0 and -1: none
+	CgroupFD int // cgroup v2 directory that the helper is born in; 0 and -1: none
 }
 
 // EnterConfig is the program to run there.
@@ -41,21 +40,22 @@ type EnterConfig struct {
 // Enter runs a program in a running container. The result is a child of the keeper, not of the container (CLONE_PARENT);
 // it has executed when Enter returns. *OpError says that it could not.
 //
-// What joins is a helper that nobody in the container can look into (not dumpable) and that holds no directory
-// of the host (CVE-2016-9962); it ends as soon as it has made the child.
+// What joins is a helper outside the container's pid namespace: no process inside sees it. It gives up every right and loads
+// the filter there; only then it makes the child, which has nothing left to do but execve. So a container that may trace its
+// processes (SYS_PTRACE, host ids) gains nothing by tracing a joining one (CVE-2016-9962), and it holds no directory of the host.
 func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keeper.Child, err error) {
 	p, err := newProgram(c.Process, c.Capabilities, c.Ambient, c.Seccomp, c.NoNewPrivs, t.IDs)
 	if err != nil {
 		return child, err
 	}
-	p.bounding, p.stdio, p.tty = ^uint64(0), c.Stdio, c.TTY
+	p.bounding, p.stdio, p.tty, p.enter = ^uint64(0), c.Stdio, c.TTY, true
 	if err := p.check(); err != nil {
 		return child, err
 	}
 	if err := giveStdio(c.Stdio, t.IDs, c.Process); err != nil {
 		return child, err
 	}
-	helper, w, err := spawn(ctx, sp, keeper.Spawn{ID: t.ID, CgroupFD: -1})
+	helper, w, err := spawn(ctx, sp, keeper.Spawn{ID: t.ID, CgroupFD: cgroupFD(t.CgroupFD)})
 	if err != nil {
 		return child, err
 	}
@@ -120,30 +120,21 @@ func enterScript(h *host, t *Target, p *program) *script {
 	s.do(callSetns, s.fd(t.PidFD, "pidfd"), t.namespaces())
 	s.do(callSetresgid, num(0), num(0), num(0))
 	s.do(callSetresuid, num(0), num(0), num(0))
-	s.cloneParent(t)
 	s.workDir(p.Dir)
 	s.program(p)
 	return s
 }
 
-// cloneParent makes the keeper's child, tells ccd about it and ends; the child goes on.
-func (s *script) cloneParent(t *Target) {
-	flags := uint64(unix.CLONE_PARENT | unix.CLONE_PIDFD)
-	text := "CLONE_PARENT|CLONE_PIDFD"
-	group := null
-	if t.CgroupFD > 0 {
-		flags |= unix.CLONE_INTO_CGROUP
-		text += "|CLONE_INTO_CGROUP"
-	}
-	control := s.bytes(make([]byte, 24), "{SCM_RIGHTS, pidfd}")
-	binary.LittleEndian.PutUint64(s.data[control.n:], 20)
-	binary.LittleEndian.PutUint32(s.data[control.n+8:], unix.SOL_SOCKET)
-	binary.LittleEndian.PutUint32(s.data[control.n+12:], unix.SCM_RIGHTS)
+// enterFlags of clone(2): the keeper becomes the parent.
+const enterFlags = unix.CLONE_PARENT | unix.CLONE_PIDFD
+
+// cloneParent makes the process inside, tells ccd about it and ends; the child goes on.
+func (s *script) cloneParent() {
+	control := s.rights("pidfd")
 	answer := s.bytes(make([]byte, 12), "{pid}")
-	pidfd := value{kind: isData, n: control.n + 16}
-	args := s.words("{"+text+"}", name(flags, text), pidfd, null, null, null, null, null, null, null, null, group)
 	child := s.label()
-	s.do(callClone3, args, num(88)).into(value{kind: isData, n: answer.n, text: "pid"}).on(jz, child)
+	s.do(callClone, name(enterFlags, "CLONE_PARENT|CLONE_PIDFD"), null, value{kind: isData, n: control.n + 16, text: "pidfd"}, null, null).
+		into(value{kind: isData, n: answer.n, text: "pid"}).on(jz, child)
 	s.sendWith(control, answer, 12)
 	s.do(callExitGroup, num(0))
 	s.place(child)

@@ -24,7 +24,7 @@ var probes = map[string]func(args []string) any{
 	"tunes":  func(a []string) any { return probeWritable(a) },
 	"status": func([]string) any { return procFields("/proc/self/status") },
 	"errnos": func([]string) any { return probeErrnos() },
-	"exe":    func(a []string) any { return probeExe(a[0]) },
+	"hunt":   func(a []string) any { return probeHunt(a[0]) },
 	"escape": func([]string) any { return probeEscape() },
 	"keys":   func([]string) any { return probeKeys() },
 	"tty":    func([]string) any { return probeTTY() },
@@ -122,7 +122,10 @@ func probeCalls() map[string]int {
 	try := func(name string, nr uintptr, args ...uintptr) {
 		var a [6]uintptr
 		copy(a[:], args)
-		_, _, e := unix.RawSyscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
+		r, _, e := unix.RawSyscall6(nr, a[0], a[1], a[2], a[3], a[4], a[5])
+		if nr == unix.SYS_CLONE && r == 0 && e == 0 { // it worked, and this is the child
+			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
 		out[name] = int(e)
 	}
 	var buf [256]byte
@@ -182,7 +185,7 @@ func int32Call(nr uint32) int {
 	return -int(int32(r))
 }
 
-// probeWritable tries to open every file below the given trees for writing and lists those it can.
+// probeWritable tries to write nothing to every file below the given trees and lists those that take it.
 func probeWritable(roots []string) []string {
 	open := []string{}
 	for _, root := range roots {
@@ -191,10 +194,14 @@ func probeWritable(roots []string) []string {
 				return nil
 			}
 			fd, err := unix.Open(p, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-			if err == nil {
-				open = append(open, p)
-				unix.Close(fd)
+			if err != nil {
+				return nil
 			}
+			// Root may open what it cannot write: a file without a write operation gives EINVAL or EIO.
+			if _, err := unix.Write(fd, nil); err == nil {
+				open = append(open, p)
+			}
+			unix.Close(fd)
 			return nil
 		})
 	}
@@ -223,24 +230,65 @@ func probeErrnos() map[int]int {
 	return out
 }
 
-// probeExe looks for a writable program among /proc/*/exe, as long as the file stop does not exist.
-func probeExe(stop string) int {
-	writable := 0
-	for n := 0; ; n++ {
-		list, _ := filepath.Glob("/proc/[0-9]*/exe")
-		for _, p := range list {
-			if target, err := os.Readlink(p); err != nil || target == "/bin/probe" {
-				continue
-			}
-			if fd, err := unix.Open(p, unix.O_WRONLY, 0); err == nil {
-				writable++
-				unix.Close(fd)
+// prey is what probeHunt got hold of in processes that joined the container: a writable program, a link, a directory, a
+// trace; a trace of a process that has more rights than the hunter.
+type prey struct{ Seen, Exe, Links, Dirs, Traced, Stronger int }
+
+// probeHunt looks at every other process as long as the file stop does not exist.
+func probeHunt(stop string) prey {
+	runtime.LockOSThread() // a tracer is a thread
+	var got prey
+	me, own := fmt.Sprint(os.Getpid()), procFields("/proc/self/status")
+	for {
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			dir := "/proc/" + e.Name()
+			if e.Name() != me && isInit(dir) {
+				got.Seen++
+				got.bite(dir, own)
 			}
 		}
-		if _, err := os.Stat(stop); err == nil || n > 100000 {
-			return writable
+		if _, err := os.Stat(stop); err == nil {
+			return got
 		}
 	}
+}
+
+// bite tries one process. What it gets counts only if it was ccinit still, not the program it became.
+func (got *prey) bite(dir string, own map[string]string) {
+	if fd, err := unix.Open(dir+"/exe", unix.O_WRONLY, 0); err == nil && isInit(dir) {
+		got.Exe++
+		unix.Close(fd)
+	}
+	for _, link := range []string{"/cwd", "/root", "/fd/0", "/fd/3", "/fd/4", "/fd/5", "/fd/6"} {
+		if _, err := os.Readlink(dir + link); err == nil && isInit(dir) {
+			got.Links++
+		}
+		var st unix.Stat_t
+		if strings.HasPrefix(link, "/fd/") && unix.Stat(dir+link, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && isInit(dir) {
+			got.Dirs++
+		}
+	}
+	var pid int
+	fmt.Sscan(filepath.Base(dir), &pid)
+	if unix.PtraceSeize(pid) != nil {
+		return
+	}
+	unix.PtraceInterrupt(pid)
+	unix.Wait4(pid, nil, unix.WALL, nil)
+	if isInit(dir) {
+		got.Traced++
+		its := procFields(dir + "/status")
+		if its["CapPrm"] != own["CapPrm"] || its["CapBnd"] != own["CapBnd"] || its["Seccomp"] != own["Seccomp"] || its["NoNewPrivs"] != own["NoNewPrivs"] {
+			got.Stronger++
+		}
+	}
+	unix.PtraceDetach(pid)
+}
+
+func isInit(dir string) bool {
+	comm, _ := os.ReadFile(dir + "/comm")
+	return string(comm) == "ccinit\n"
 }
 
 // probeEscape is the classic way out of a chroot. It gives the inode numbers of the root as it was and as it is in the end.

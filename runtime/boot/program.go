@@ -27,7 +27,8 @@ type program struct {
 	tty      bool
 	init     bool
 	wait     bool // read one byte before execve
-	late     bool // the filter refuses what a waiting process must do: load it after the byte
+	enter    bool // the program is a child, in the pid namespace that was joined
+	late     bool // the filter refuses what must come after it (reading the byte, making the child): load it as the last step
 }
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -79,14 +80,24 @@ func (p *program) check() error {
 			return fault.New(fault.Invalid, "cannot start a program: its seccomp profile refuses %s, which the start needs", c)
 		}
 	}
+	if p.enter {
+		after := []call{callClone, callSendmsg, callExitGroup, callSetsid, callIoctl}
+		p.late = slices.ContainsFunc(after, func(c call) bool { return !p.allows(c) })
+		return nil
+	}
 	p.late = !p.allows(callRead)
 	return nil
 }
 
 func (p *program) allows(c call) bool {
 	var args [6]uint64
-	if c == callClone {
+	switch {
+	case c == callClone && p.enter:
+		args[0] = enterFlags
+	case c == callClone:
 		args[0] = uint64(unix.SIGCHLD)
+	case c == callIoctl:
+		args[1] = unix.TIOCSCTTY
 	}
 	return seccomp.Allows(p.filter, int(c.nr()), args)
 }
@@ -118,7 +129,7 @@ func (s *script) program(p *program) {
 	s.stdio(p.stdio)
 	// A container of its own session keyring. The quota of a shared user may be used up: then it is the keeper's, which is empty.
 	s.try(callKeyctl, name(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), null)
-	if !p.init {
+	if !p.init && !p.enter {
 		s.session(p.tty)
 	}
 	s.do(callCloseRange, num(4), name(0xffffffff, "~0"), num(0))
@@ -289,6 +300,10 @@ func (s *script) tail(p *program, file, argv, envp value) {
 		s.ack()
 		// End of file is zero: the daemon has ended, and nothing must start.
 		s.do(callRead, num(3), s.bytes(make([]byte, 8), "byte"), num(1)).zeroFails()
+	}
+	if p.enter {
+		s.cloneParent()
+		s.session(p.tty)
 	}
 	if p.late {
 		s.load(p)

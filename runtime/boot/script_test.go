@@ -79,7 +79,8 @@ func TestGolden(t *testing.T) {
 	setuid := &Config{Root: f, Seccomp: filter, Process: Process{Args: []string{"/bin/su"}, UID: 1}}
 	enter, err := newProgram(full.Process, nil, nil, filter, true, mapped)
 	must(t, err)
-	enter.bounding = ^uint64(0)
+	enter.bounding, enter.enter = ^uint64(0), true
+	must(t, enter.check())
 	golden(t, "hygiene", hygiene())
 	golden(t, "stage_mapped", stage(someHost, &SlotOptions{IDs: mapped, Cgroup: attach}, caps, f))
 	golden(t, "stage_host_v2", stage(&v2, &SlotOptions{HostNet: true, CgroupFD: 9}, caps, f))

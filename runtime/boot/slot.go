@@ -55,7 +55,7 @@ func NewSlot(ctx context.Context, sp Spawner, o SlotOptions) (*Slot, error) {
 	}
 	defer dev.Close()
 	s := &Slot{o: o, bounding: bounding, state: slotPreparing}
-	s.child, s.wire, err = spawn(ctx, sp, keeper.Spawn{ID: o.ID, Flags: o.namespaces(), IDs: o.IDs, CgroupFD: o.cgroupFD()})
+	s.child, s.wire, err = spawn(ctx, sp, keeper.Spawn{ID: o.ID, Flags: o.namespaces(), IDs: o.IDs, CgroupFD: cgroupFD(o.CgroupFD)})
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +88,9 @@ func (o *SlotOptions) namespaces() uintptr {
 	return flags
 }
 
-func (o *SlotOptions) cgroupFD() int {
-	if o.CgroupFD > 0 {
-		return o.CgroupFD
+func cgroupFD(n int) int {
+	if n > 0 {
+		return n
 	}
 	return -1
 }

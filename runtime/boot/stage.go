@@ -212,12 +212,17 @@ func (s *script) ack() {
 // ackWithPts is the ack of NewSlot. With it comes the root of the container's devpts, while nobody else can have
 // touched it: ccd opens terminals below it for as long as the container lives.
 func (s *script) ackWithPts() {
-	control := s.bytes(make([]byte, 24), "{SCM_RIGHTS, pts}")
-	binary.LittleEndian.PutUint64(s.data[control.n:], 20)
-	binary.LittleEndian.PutUint32(s.data[control.n+8:], unix.SOL_SOCKET)
-	binary.LittleEndian.PutUint32(s.data[control.n+12:], unix.SCM_RIGHTS)
+	control := s.rights("pts")
 	s.openDir("/dev/pts").into(value{kind: isData, n: control.n + 16, text: "pts"})
 	s.sendWith(control, s.bytes([]byte("done"), `"done"`), 4)
+}
+
+// rights is a control message for one descriptor, whose number is to be put 16 bytes into it.
+func (s *script) rights(what string) value {
+	b := binary.LittleEndian.AppendUint64(nil, 20)
+	b = binary.LittleEndian.AppendUint32(b, unix.SOL_SOCKET)
+	b = binary.LittleEndian.AppendUint32(b, unix.SCM_RIGHTS)
+	return s.bytes(append(b, make([]byte, 8)...), "{SCM_RIGHTS, "+what+"}")
 }
 
 func (s *script) sendWith(control, data value, n int) {
