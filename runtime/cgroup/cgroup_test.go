@@ -460,7 +460,9 @@ func TestBusy(t *testing.T) {
 	r := openRoot(t)
 	g := create(t, r, "box")
 	p := start(t, g, "count")
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		time.Sleep(100 * time.Millisecond)
 		g.Kill()
 		p.Wait()
@@ -468,6 +470,7 @@ func TestBusy(t *testing.T) {
 	if err := g.Delete(); err != nil { // waits for it
 		t.Error(err)
 	}
+	<-done
 }
 
 func BenchmarkLife(b *testing.B) {

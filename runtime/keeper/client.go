@@ -241,8 +241,18 @@ func (c *Client) once(ctx context.Context, op wire.Op, body []byte, files ...int
 		c.mu.Lock()
 		l, same := c.link, c.up == up
 		c.mu.Unlock()
-		if same {
-			return l.call(ctx, op, body, files...)
+		if !same {
+			continue
+		}
+		select {
+		case <-l.gone:
+			c.lost(l)
+		default:
+			b, got, err := l.call(ctx, op, body, files...)
+			if errors.Is(err, errLost) {
+				c.lost(l) // whoever asks next waits for the next link
+			}
+			return b, got, err
 		}
 	}
 }
@@ -250,22 +260,10 @@ func (c *Client) once(ctx context.Context, op wire.Op, body []byte, files ...int
 // call is once, and once again after a new link when the first is lost: for what may be done twice.
 func (c *Client) call(ctx context.Context, op wire.Op, body []byte, files ...int) ([]byte, []int, error) {
 	for {
-		c.mu.Lock()
-		l := c.link
-		c.mu.Unlock()
 		b, got, err := c.once(ctx, op, body, files...)
 		if !errors.Is(err, errLost) {
 			return b, got, err
 		}
-		select { // the link that was lost is known to be so before we try again
-		case <-l.gone:
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		}
-		if c.ctx.Err() != nil {
-			return nil, nil, fault.New(fault.Again, "the connection to the keeper is closed")
-		}
-		c.lost(l)
 	}
 }
 

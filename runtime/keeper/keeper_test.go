@@ -149,6 +149,10 @@ func (b *bed) client() *keeper.Client {
 		if err := c.Shutdown(ctx); err != nil {
 			b.t.Error(err)
 		}
+		said, _ := os.ReadFile(filepath.Join(b.o.Run, "keeper.log"))
+		if bytes.Contains(said, []byte("DATA RACE")) || bytes.Contains(said, []byte("panic")) || bytes.Contains(said, []byte("fatal")) {
+			b.t.Errorf("the keeper said:\n%s", said)
+		}
 	})
 	return c
 }

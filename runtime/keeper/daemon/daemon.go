@@ -43,6 +43,10 @@ const (
 	envState = "CC_KEEPER_STATE" // descriptor number of the state an older image left
 )
 
+// environ is the keeper's own. Without the second the Go runtime keeps files of the host's cgroup open, to follow its
+// CPU limit.
+var environ = []string{envStage + "=1", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
+
 type keeper struct {
 	tag    string
 	listen int
@@ -104,7 +108,6 @@ func restoreOrStart(run, tag string) (*keeper, error) {
 }
 
 func start(run, tag string) (*keeper, error) {
-	closeFrom(FDInit + 1)
 	k, err := newKeeper(tag)
 	if err != nil {
 		return nil, err
@@ -158,12 +161,13 @@ func freshKeyring(args []string) error {
 	if _, _, no := unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0); no != 0 && no != unix.ENOSYS {
 		say("no session keyring of its own: " + no.Error())
 	}
+	closeFrom(FDInit + 1)
 	for fd := FDLock; fd <= FDInit; fd++ {
 		if err := keepOnExec(fd); err != nil {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	return os.NewSyscallError("execve", unix.Exec("/proc/self/exe", args, []string{envStage + "=1"}))
+	return os.NewSyscallError("execve", unix.Exec("/proc/self/exe", args, environ))
 }
 
 func keepOnExec(fd int) error {
@@ -171,7 +175,8 @@ func keepOnExec(fd int) error {
 	return err
 }
 
-// closeFrom closes whatever else ccd's parents left open: none of it may reach a container.
+// closeFrom has the next execve close what is open from fd on: whatever ccd's parents left open is neither ours nor a
+// container's.
 func closeFrom(fd int) {
 	_ = unix.CloseRange(uint(fd), 1<<20, unix.CLOSE_RANGE_CLOEXEC)
 }

@@ -55,7 +55,7 @@ func (k *keeper) execLocked(c *conn, h wire.Header, tag string, program int) err
 		keepOnExec(fd)
 	}
 	err = unix.Exec("/proc/self/fd/"+strconv.Itoa(program), []string{"cc-keeper", os.Args[1], tag},
-		[]string{envStage + "=1", envState + "=" + strconv.Itoa(mem)})
+		append([]string{envState + "=" + strconv.Itoa(mem)}, environ...))
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 	}
