@@ -75,7 +75,7 @@ func (s *Store) nameLocked(r refRecord) error {
 	if err := s.writeFile(path.Join("ref", refKey(r.Canonical)), encode(r)); err != nil {
 		return err
 	}
-	s.refs[r.Canonical] = r
+	s.refs[r.Canonical], s.given[r.Given] = r, r.Canonical
 	return nil
 }
 

@@ -133,7 +133,7 @@ func (s *Store) loadRef(n string) error {
 	if s.images[r.Manifest] == nil || refKey(r.Canonical) != n {
 		return fault.New(fault.NotFound, "name %s without its image", r.Given)
 	}
-	s.refs[r.Canonical] = r
+	s.refs[r.Canonical], s.given[r.Given] = r, r.Canonical
 	return nil
 }
 
@@ -186,6 +186,9 @@ func (s *Store) findLocked(ref string) (string, error) {
 			return "", fault.New(fault.NotFound, "no image builtin in this daemon").WithHint("make build")
 		}
 		return s.builtin, nil
+	}
+	if rec, ok := s.refs[s.given[ref]]; ok {
+		return rec.Manifest, nil
 	}
 	r, bad := parseRef(ref, false)
 	if bad == nil {

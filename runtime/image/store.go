@@ -37,6 +37,7 @@ type Store struct {
 	log    *slog.Logger
 	limits Limits
 	root   *os.Root
+	top    *os.File // the same directory
 	lock   *os.File
 	boot   string
 
@@ -47,6 +48,7 @@ type Store struct {
 	mu      sync.Mutex
 	images  map[string]*image              // by manifest, hex
 	refs    map[string]refRecord           // by canonical name
+	given   map[string]string              // canonical names of names as they were given: saves parsing at every start
 	layers  map[string]*layerRecord        // by diffID, hex
 	roots   map[string]bool                // by key
 	uses    map[string]map[string]struct{} // who uses an image, by manifest
@@ -55,6 +57,7 @@ type Store struct {
 	jobs    []*Progress
 	builtin string // manifest, hex
 	settler settler
+	closed  bool
 }
 
 var subdirs = []string{"blob", "partial", "layer", "root", "image", "ref", "tmp"}
@@ -64,7 +67,7 @@ var subdirs = []string{"blob", "partial", "layer", "root", "image", "ref", "tmp"
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		log: o.Log, limits: o.Limits,
-		images: map[string]*image{}, refs: map[string]refRecord{}, layers: map[string]*layerRecord{},
+		images: map[string]*image{}, refs: map[string]refRecord{}, given: map[string]string{}, layers: map[string]*layerRecord{},
 		roots: map[string]bool{}, uses: map[string]map[string]struct{}{}, pins: map[string]int{},
 		flights: map[string]*flight{},
 	}
@@ -93,6 +96,9 @@ func (s *Store) open(dir string) error {
 	}
 	var err error
 	if s.root, err = os.OpenRoot(dir); err != nil {
+		return err
+	}
+	if s.top, err = s.root.Open("."); err != nil {
 		return err
 	}
 	if s.lock, err = s.root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
@@ -129,13 +135,17 @@ func (s *Store) Close() error {
 	s.work.Wait()
 	s.mu.Lock() // nothing is marked any more after this
 	defer s.mu.Unlock()
-	if s.lock != nil {
-		s.lock.Close()
-		s.lock = nil
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	for _, f := range []*os.File{s.top, s.lock} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	if s.root != nil {
 		s.root.Close()
-		s.root = nil
 	}
 	return nil
 }
@@ -208,13 +218,8 @@ func openPath(name string) (*os.File, error) {
 
 // openDir opens a directory of the store, O_PATH or readable.
 func (s *Store) openDir(name string, flags int) (*os.File, error) {
-	top, err := s.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-	fd, err := unix.Openat2(int(top.Fd()), name, &how)
+	fd, err := unix.Openat2(int(s.top.Fd()), name, &how)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}

@@ -1,0 +1,226 @@
+package imagetest
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// debianImage says how an image is made of Debian packages.
+type debianImage struct {
+	packages string // installed by apt over the base layer; empty: the base alone
+	script   string // run in the root after that
+	files    map[string][]byte
+	config   v1.Config
+}
+
+//go:embed java/Hello.class
+var helloClass []byte
+
+const helloPython = `import http.server
+class Hello(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"hello from python\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+print("listening", flush=True)
+http.server.ThreadingHTTPServer(("", 8000), Hello).serve_forever()
+`
+
+var debianPath = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+func ports(list ...string) map[string]struct{} {
+	m := map[string]struct{}{}
+	for _, p := range list {
+		m[p] = struct{}{}
+	}
+	return m
+}
+
+var debianImages = map[string]debianImage{
+	"debian": {config: v1.Config{Env: debianPath, Cmd: []string{"bash"}}},
+	"nginx": {
+		packages: "nginx-light",
+		script:   "ln -sf /dev/stdout /var/log/nginx/access.log; ln -sf /dev/stderr /var/log/nginx/error.log; echo 'hello from nginx' > /var/www/html/index.html",
+		config:   v1.Config{Env: debianPath, Cmd: []string{"nginx", "-g", "daemon off;"}, ExposedPorts: ports("80/tcp"), StopSignal: "SIGQUIT"},
+	},
+	"postgres": {
+		packages: "postgresql-15",
+		script: "echo 'host all all all trust' >> /etc/postgresql/15/main/pg_hba.conf; sed -i 's/peer$/trust/' /etc/postgresql/15/main/pg_hba.conf; " +
+			"mkdir -p /run/postgresql; chown postgres: /run/postgresql",
+		config: v1.Config{
+			Env:  append([]string{"PGDATA=/var/lib/postgresql/15/main"}, "PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+			User: "postgres", ExposedPorts: ports("5432/tcp"), StopSignal: "SIGINT",
+			Cmd: []string{"postgres", "-c", "config_file=/etc/postgresql/15/main/postgresql.conf", "-c", "listen_addresses=*"},
+		},
+	},
+	"redis": {
+		packages: "redis-server",
+		config: v1.Config{Env: debianPath, User: "redis", WorkingDir: "/var/lib/redis", ExposedPorts: ports("6379/tcp"),
+			Cmd: []string{"redis-server", "--bind", "0.0.0.0", "--protected-mode", "no"}},
+	},
+	"python": {
+		packages: "python3-minimal libpython3-stdlib",
+		files:    map[string][]byte{"/srv/hello.py": []byte(helloPython)},
+		config:   v1.Config{Env: debianPath, WorkingDir: "/srv", ExposedPorts: ports("8000/tcp"), Cmd: []string{"python3", "hello.py"}},
+	},
+	"java": {
+		packages: "openjdk-17-jre-headless",
+		files:    map[string][]byte{"/srv/Hello.class": helloClass},
+		config:   v1.Config{Env: debianPath, WorkingDir: "/srv", ExposedPorts: ports("8080/tcp"), Cmd: []string{"java", "-Xshare:auto", "-Xmx64m", "Hello"}},
+	},
+	"busybox": {config: v1.Config{Env: []string{"PATH=/bin"}, Cmd: []string{"sh"}}},
+}
+
+// DebianNames are the images that Debian makes.
+func DebianNames() (names []string) {
+	for n := range debianImages {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Debian makes an image of Debian packages, as this machine's apt gets them, or takes it from the cache directory ("":
+// ~/.cache/cc-images). It needs root, mmdebstrap, and the network the first time; the first image takes minutes, the others share
+// its base layer. nginx, postgres, redis, python (8000) and java (8080) are servers that answer on their exposed port.
+func Debian(ctx context.Context, cache, name string) (v1.Image, error) {
+	img, ok := debianImages[name]
+	if !ok {
+		return nil, fmt.Errorf("no image %q, only %s", name, strings.Join(DebianNames(), " "))
+	}
+	b, err := newBuilder(cache)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	files, err := b.layers(ctx, name, img)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make image %s: %w", name, err)
+	}
+	var layers []v1.Layer
+	for _, f := range files {
+		l, err := tarball.LayerFromFile(f, tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, l)
+	}
+	return ImageOf(img.config, layers...), nil
+}
+
+// builder keeps layers as compressed tars in a directory that it locks.
+type builder struct {
+	dir  string
+	lock *os.File
+}
+
+// recipe changes when cached layers must be made anew.
+const recipe = "2"
+
+func newBuilder(cache string) (*builder, error) {
+	if cache == "" {
+		home, err := os.UserCacheDir()
+		if err != nil {
+			return nil, err
+		}
+		cache = filepath.Join(home, "cc-images")
+	}
+	dir := filepath.Join(cache, "v"+recipe)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return &builder{dir, lock}, nil
+}
+
+func (b *builder) close() { b.lock.Close() }
+
+func (b *builder) layers(ctx context.Context, name string, img debianImage) ([]string, error) {
+	if name == "busybox" {
+		l, err := b.cached("busybox", func(out string) error { return b.busybox(ctx, out) })
+		return []string{l}, err
+	}
+	base, err := b.cached("base", func(out string) error { return b.base(ctx, out) })
+	if err != nil || img.packages == "" {
+		return []string{base}, err
+	}
+	l, err := b.cached(name, func(out string) error { return b.install(ctx, base, img, out) })
+	return []string{base, l}, err
+}
+
+// cached makes a layer file unless it is there.
+func (b *builder) cached(name string, make func(out string) error) (string, error) {
+	out := filepath.Join(b.dir, name+".tar.gz")
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+		return out, err
+	}
+	defer os.Remove(out + ".new")
+	if err := make(out + ".new"); err != nil {
+		return "", err
+	}
+	return out, os.Rename(out+".new", out)
+}
+
+// run runs a shell script in a mount namespace of its own.
+func (b *builder) run(ctx context.Context, script string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"-m", "sh", "-euc", script, "sh"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "HOME=/root"}
+	for _, v := range []string{"http_proxy", "https_proxy", "no_proxy"} {
+		if s := os.Getenv(v); s != "" {
+			cmd.Env = append(cmd.Env, v+"="+s)
+		}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, last(out, 2000))
+	}
+	return nil
+}
+
+func last(out []byte, n int) string {
+	if len(out) > n {
+		out = out[len(out)-n:]
+	}
+	return string(out)
+}
+
+// base is Debian's minbase, with the package lists in it, so that the layers above come from the same moment.
+func (b *builder) base(ctx context.Context, out string) error {
+	return b.run(ctx, `. /etc/os-release
+mmdebstrap --variant=minbase --skip=cleanup/apt/lists --format=tar "$VERSION_CODENAME" - > "$1.tar"
+gzip -1 < "$1.tar" > "$1"; rm "$1.tar"`, out)
+}
+
+// busybox is one static program and its links.
+func (b *builder) busybox(ctx context.Context, out string) error {
+	work, err := os.MkdirTemp(b.dir, "busybox-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	return b.run(ctx, `cd "$2"; chmod 755 .; apt-get -q download busybox-static; dpkg -x busybox-static*.deb x; mkdir -p r/bin r/etc r/tmp r/root r/www
+cp x/bin/busybox r/bin/; for c in $(r/bin/busybox --list); do [ "$c" = busybox ] || ln -s busybox "r/bin/$c"; done
+echo 'root:x:0:0:root:/root:/bin/sh' > r/etc/passwd; echo 'root:x:0:' > r/etc/group; echo 'hello from busybox' > r/www/index.html
+chmod 1777 r/tmp; tar --numeric-owner --owner=0 --group=0 --sort=name -C r -cf - . | gzip -1 > "$1"`, out, work)
+}
