@@ -65,6 +65,7 @@ type keeper struct {
 	pids    map[int]*kid    // alive, by pid
 	foreign map[int]*kid    // alive and not our child, by pidfd
 	strays  []stray         // reaped before anyone named them
+	conn    connector
 	holds   map[string]int
 	pending []wire.Exit // announced and not acknowledged, by serial
 	serial  uint64
@@ -92,6 +93,7 @@ func Main(args []string) int {
 	if err != nil {
 		return note("cannot start", err)
 	}
+	k.listenForExits()
 	go k.reap()
 	return note("cannot serve", k.serve())
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,7 @@ type kid struct {
 	start uint64
 	child bool // we are its parent
 	kept  bool
+	since time.Time // foreign: watched from then on
 
 	dir    int // directory of the exit record, -1 none
 	logdir int // directory of the logs, -1 none

@@ -107,10 +107,10 @@ func (k *keeper) strayLocked(s stray) {
 	k.strays = append(k.strays[old:], s)
 }
 
-// claimLocked takes a stray's end, the newest of that pid.
-func (k *keeper) claimLocked(pid int) (gone, bool) {
+// claimLocked takes a stray's end, the newest of that pid that is not older than a time: a pid is used again.
+func (k *keeper) claimLocked(pid int, since time.Time) (gone, bool) {
 	for i := len(k.strays) - 1; i >= 0; i-- {
-		if k.strays[i].pid == pid {
+		if k.strays[i].pid == pid && !k.strays[i].at.Before(since) {
 			g := k.strays[i].gone
 			k.strays = append(k.strays[:i], k.strays[i+1:]...)
 			return g, true

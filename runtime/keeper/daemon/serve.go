@@ -38,6 +38,9 @@ func (k *keeper) ready(fd int, events uint32, buf []byte) {
 	}
 	k.mu.Lock()
 	c, stranger := k.conns[fd], k.foreign[fd]
+	if fd == k.conn.fd {
+		k.hearLocked()
+	}
 	k.mu.Unlock()
 	switch {
 	case c != nil:

@@ -3,6 +3,7 @@ package daemon
 import (
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,7 @@ func (k *keeper) spawn(m wire.Spawn, files []int) (pid, dup int, err error) {
 	if err := k.reserve(m.ID); err != nil {
 		return 0, -1, err
 	}
+	begin := time.Now()
 	pid, pidfd, err := k.clone(m, files)
 	if err != nil {
 		k.unreserve(m.ID)
@@ -37,7 +39,7 @@ func (k *keeper) spawn(m wire.Spawn, files []int) (pid, dup int, err error) {
 		k.unreserve(m.ID)
 		return 0, -1, err
 	}
-	k.enter(newKid(m.ID, pid, pidfd, true))
+	k.enter(newKid(m.ID, pid, pidfd, true), begin)
 	return pid, dup, nil
 }
 
@@ -98,14 +100,14 @@ func (k *keeper) clone(m wire.Spawn, files []int) (pid, pidfd int, err error) {
 	return pid, pidfd, err
 }
 
-// enter puts a process into the tables. When it has ended meanwhile its exit follows at once.
-func (k *keeper) enter(c *kid) {
+// enter puts a child into the tables. When it has ended since a time its exit follows at once.
+func (k *keeper) enter(c *kid, since time.Time) {
 	k.mu.Lock()
 	k.kids[c.id] = c
 	if k.stopping {
 		unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
 	}
-	gone, ok := k.claimLocked(c.pid)
+	gone, ok := k.claimLocked(c.pid, since)
 	if !ok {
 		k.pids[c.pid] = c
 	}

@@ -237,6 +237,7 @@ func (k *keeper) decodeKid(d *wire.Decoder, fd func() int) {
 		k.pids[c.pid] = c
 	default:
 		k.foreign[c.pidfd] = c
+		c.since = time.Now()
 		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.pidfd)}
 		unix.EpollCtl(k.ep, unix.EPOLL_CTL_ADD, c.pidfd, &ev)
 	}

@@ -51,12 +51,12 @@ func (k *keeper) takeUp(c *kid) {
 	defer k.reaping.Unlock()
 	if pidOf(c.pidfd) == reaped {
 		k.mu.Lock()
-		g, known := k.claimLocked(c.pid)
+		g, known := k.claimLocked(c.pid, time.Time{})
+		if !known {
+			g, _ = k.strangersEndLocked(c, time.Time{})
+		}
 		k.kids[c.id] = c
 		k.mu.Unlock()
-		if better, ok := strangersEnd(c); ok && !known {
-			g = better
-		}
 		if g.at.IsZero() {
 			g.at = time.Now()
 		}
@@ -65,55 +65,53 @@ func (k *keeper) takeUp(c *kid) {
 	}
 	if parentOf(c.pid) == unix.Getpid() {
 		c.child = true
-		k.enter(c)
+		k.enter(c, time.Now())
 		return
 	}
 	k.mu.Lock()
 	k.kids[c.id] = c
 	k.foreign[c.pidfd] = c
-	k.mu.Unlock()
+	c.since = time.Now()
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.pidfd)}
-	if err := unix.EpollCtl(k.ep, unix.EPOLL_CTL_ADD, c.pidfd, &ev); err != nil {
-		k.strangerEnded(c, gone{at: time.Now()})
+	err := unix.EpollCtl(k.ep, unix.EPOLL_CTL_ADD, c.pidfd, &ev)
+	k.mu.Unlock()
+	if err != nil {
+		k.strangerReady(c, unix.EPOLLHUP)
 	}
 }
 
 // strangerReady is called when the pidfd of a process that is not our child has something to say: that it is
-// dead, and later that its parent has reaped it.
+// dead, and later (EPOLLHUP) that its parent has reaped it. It ends the process once.
 func (k *keeper) strangerReady(c *kid, events uint32) {
-	g, ok := strangersEnd(c)
-	if ok || events&unix.EPOLLHUP != 0 {
-		k.strangerEnded(c, g)
+	k.mu.Lock()
+	if k.kids[c.id] != c || c.exited || k.foreign[c.pidfd] != c {
+		k.mu.Unlock()
 		return
 	}
-	time.AfterFunc(unreaped, func() {
-		g, _ := strangersEnd(c)
-		k.strangerEnded(c, g)
-	})
-}
-
-// strangerEnded ends c once.
-func (k *keeper) strangerEnded(c *kid, g gone) {
-	k.mu.Lock()
-	first := k.foreign[c.pidfd] == c
-	if first {
-		delete(k.foreign, c.pidfd)
-		unix.EpollCtl(k.ep, unix.EPOLL_CTL_DEL, c.pidfd, nil)
+	g, ok := k.strangersEndLocked(c, c.since)
+	if !ok && events&unix.EPOLLHUP == 0 {
+		k.mu.Unlock()
+		time.AfterFunc(unreaped, func() { k.strangerReady(c, unix.EPOLLHUP) })
+		return
 	}
+	delete(k.foreign, c.pidfd)
+	unix.EpollCtl(k.ep, unix.EPOLL_CTL_DEL, c.pidfd, nil)
 	k.mu.Unlock()
-	if first {
-		k.end(c, g)
-	}
+	k.end(c, g)
 }
 
-// strangersEnd asks the kernel for the status of a dead process that is not our child: by its pidfd once it is
-// reaped (Linux 6.15, PIDFD_INFO_EXIT), in /proc as long as it is a zombie (field 52, exit_code).
-func strangersEnd(c *kid) (gone, bool) {
+// strangersEndLocked asks the kernel for the status of a dead process that is not our child: by its pidfd once it is
+// reaped (Linux 6.15, PIDFD_INFO_EXIT), else what the connector heard since a time, else in /proc as long as it is a
+// zombie (field 52, exit_code).
+func (k *keeper) strangersEndLocked(c *kid, since time.Time) (gone, bool) {
 	g := gone{at: time.Now()}
 	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 	if err := unix.IoctlPidfdInfo(c.pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
 		g.known, g.status = true, uint32(info.Exit_code)
 		return g, true
+	}
+	if heard, ok := k.heardLocked(c.pid, since); ok && !alive(c.pidfd) {
+		return heard, true
 	}
 	if start := startTime(c.pid); start == 0 || start != c.start || alive(c.pidfd) {
 		return g, false
