@@ -37,7 +37,7 @@ func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if err := fromOutside(s.child.PID, c.Rlimits, c.OOMScoreAdj); err != nil {
+	if err := fromOutside(s.child.PID, c.Rlimits, s.oomScoreAdj, c.OOMScoreAdj); err != nil {
 		if failed := s.Ready(ctx); failed != nil { // that is why
 			err = failed
 		}
@@ -136,7 +136,7 @@ func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/"
 // fromOutside sets what ccinit itself has not the right to: it is root of its user namespace only.
 // A limit above what this process may give is cut to the most it may (CAP_SYS_RESOURCE is often missing in
 // a virtual machine or a nested daemon), because images and users ask for more than they need.
-func fromOutside(pid int, limits []Rlimit, oomScoreAdj int) error {
+func fromOutside(pid int, limits []Rlimit, oomNow, oomWant int) error {
 	for _, l := range limits {
 		if l.Soft > l.Hard {
 			return fault.New(fault.Invalid, "cannot limit resource %d: soft %d is above hard %d", l.Resource, l.Soft, l.Hard)
@@ -154,24 +154,29 @@ func fromOutside(pid int, limits []Rlimit, oomScoreAdj int) error {
 			return fault.Wrap(os.NewSyscallError("prlimit", err), "cannot limit resource %d", l.Resource)
 		}
 	}
-	return setOOMScore(pid, oomScoreAdj)
+	return setOOMScore(pid, oomNow, oomWant)
 }
 
 // setOOMScore writes oom_score_adj. Going below the keeper's needs CAP_SYS_RESOURCE; without it, the value
 // stays the keeper's: the container is then no better protected than the daemon itself.
-func setOOMScore(pid, adj int) error {
-	file := fmt.Sprintf("/proc/%d/oom_score_adj", pid)
-	have, err := os.ReadFile(file)
-	if err != nil {
-		return err
+func setOOMScore(pid, now, want int) error {
+	if now == want {
+		return nil
 	}
-	now, err := strconv.Atoi(strings.TrimSpace(string(have)))
-	if err != nil || now == adj {
-		return err
-	}
-	err = os.WriteFile(file, []byte(strconv.Itoa(adj)), 0)
-	if os.IsPermission(err) && adj < now {
+	err := os.WriteFile(oomFile(pid), []byte(strconv.Itoa(want)), 0)
+	if os.IsPermission(err) && want < now {
 		return nil
 	}
 	return err
+}
+
+func oomFile(pid int) string { return fmt.Sprintf("/proc/%d/oom_score_adj", pid) }
+
+// oomScore is what a process has from the keeper.
+func oomScore(pid int) (int, error) {
+	b, err := os.ReadFile(oomFile(pid))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
 }

@@ -15,7 +15,7 @@ import (
 //
 //	go test ./runtime/boot -run - -bench Start -benchtime 100x
 //
-// armed: Start of a container that was armed before. warm: root file system, Arm and Start in a prepared slot.
+// armed: Start of a container that was armed before. warm: Arm and Start in a prepared slot. fresh: the root file system too.
 // cold: everything. No network and no log pipe here; those belong to other packages.
 func BenchmarkStart(b *testing.B) {
 	spawner(b)
@@ -23,7 +23,8 @@ func BenchmarkStart(b *testing.B) {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	must(b, err)
 	defer null.Close()
-	o := SlotOptions{IDs: mapped, Cgroup: testGroup(b)}
+	o := SlotOptions{IDs: mapped}
+	withGroups(b, &o)
 	_, err = userNS(mapped)
 	must(b, err)
 	cr := newCrun(b, lower, func(s *specs.Spec) { s.Linux.Seccomp = nil }, "true")
@@ -41,11 +42,12 @@ func BenchmarkStart(b *testing.B) {
 	template := config(b, nil, "/bin/echo", "hello")
 	template.Stdio = [3]*os.File{null, null, null}
 	for b.Loop() {
-		armed, warm := newSlot(b, o), newSlot(b, o)
+		armed, warm, fresh := newSlot(b, o), newSlot(b, o), newSlot(b, o)
 		must(b, armed.Arm(testContext(b), conf()))
 		must(b, warm.Ready(testContext(b)))
-		up := uppers(b, lower)
-		coldUp := uppers(b, lower)
+		must(b, fresh.Ready(testContext(b)))
+		freshUp, coldUp := uppers(b, lower), uppers(b, lower)
+		warmConf := conf()
 		measure("unshare", func() {
 			fork(b, "/usr/bin/unshare", []string{"unshare", "-fmpniuC", "--mount-proc", "/bin/true"}, null.Fd(), "")
 		})
@@ -58,10 +60,14 @@ func BenchmarkStart(b *testing.B) {
 			pollExit(b, armed.PidFD())
 		})
 		measure("warm", func() {
-			c := template
-			c.Root = up(o.IDs)
-			must(b, warm.Launch(b.Context(), c))
+			must(b, warm.Launch(b.Context(), warmConf))
 			pollExit(b, warm.PidFD())
+		})
+		measure("fresh", func() {
+			c := template
+			c.Root = freshUp(o.IDs)
+			must(b, fresh.Launch(b.Context(), c))
+			pollExit(b, fresh.PidFD())
 			c.Root.Close()
 		})
 		measure("cold", func() {
@@ -76,8 +82,9 @@ func BenchmarkStart(b *testing.B) {
 		})
 		armed.Close()
 		warm.Close()
+		fresh.Close()
 	}
-	for _, what := range []string{"armed", "warm", "cold"} {
+	for _, what := range []string{"armed", "warm", "fresh", "cold"} {
 		report(b, times, what, "unshare", "crun")
 	}
 }
@@ -98,7 +105,7 @@ func report(b *testing.B, times map[string][]time.Duration, what string, peers .
 }
 
 // uppers opens what an overlay needs before the clock runs.
-func uppers(b *testing.B, lower string) func(ids IDMap) *os.File {
+func uppers(b testing.TB, lower string) func(ids IDMap) *os.File {
 	dir := b.TempDir()
 	var f [3]*os.File
 	for i, p := range []string{lower, dir + "/upper", dir + "/work"} {
@@ -119,7 +126,7 @@ func uppers(b *testing.B, lower string) func(ids IDMap) *os.File {
 	}
 }
 
-func pollExit(b *testing.B, pidfd *os.File) {
+func pollExit(b testing.TB, pidfd *os.File) {
 	fd, err := rawFd(pidfd)
 	must(b, err)
 	for {

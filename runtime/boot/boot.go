@@ -47,6 +47,9 @@ type SlotOptions struct {
 	// them as "/". nil: no cgroup file system in the container, unless CgroupFD is set.
 	Cgroup   func(pid int, pidfd *os.File) error
 	CgroupFD int // cgroup v2 directory to be born in; 0 and -1: none
+	// Tasks are `tasks` files of cgroup v1, open for writing; the process enters these cgroups by itself. A single thread that moves
+	// itself takes no lock; being moved by another (Cgroup) waits for a grace period on a quiet host: 10 ms and more.
+	Tasks []*os.File
 }
 
 // Config is everything else. Files stay the caller's.

@@ -21,7 +21,8 @@ type Target struct {
 
 	// Cgroup puts the helper into the container's cgroups, where its child is born; nil: stays where it is.
 	Cgroup   func(pid int) error
-	CgroupFD int // cgroup v2 directory that the helper is born in; 0 and -1: none
+	CgroupFD int        // cgroup v2 directory that the helper is born in; 0 and -1: none
+	Tasks    []*os.File // as SlotOptions.Tasks
 }
 
 // EnterConfig is the program to run there.
@@ -73,7 +74,11 @@ func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keep
 }
 
 func (t *Target) receive(pid int, c *EnterConfig) error {
-	if err := fromOutside(pid, c.Rlimits, c.OOMScoreAdj); err != nil {
+	now, err := oomScore(pid)
+	if err != nil {
+		return err
+	}
+	if err := fromOutside(pid, c.Rlimits, now, c.OOMScoreAdj); err != nil {
 		return err
 	}
 	if t.Cgroup != nil {
@@ -117,6 +122,7 @@ func (t *Target) namespaces() value {
 
 func enterScript(h *host, t *Target, p *program) *script {
 	s := newScript(h, 2)
+	s.joinTasks(t.Tasks)
 	s.do(callSetns, s.fd(t.PidFD, "pidfd"), t.namespaces())
 	s.do(callSetresgid, num(0), num(0), num(0))
 	s.do(callSetresuid, num(0), num(0), num(0))

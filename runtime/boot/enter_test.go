@@ -163,7 +163,8 @@ func TestEnterParent(t *testing.T) {
 //	go test ./runtime/boot -run - -bench Enter -benchtime 100x
 func BenchmarkEnter(b *testing.B) {
 	lower := image(b)
-	o := SlotOptions{IDs: mapped, Cgroup: testGroup(b)}
+	o := SlotOptions{IDs: mapped}
+	withGroups(b, &o)
 	s := running(b, o, lower, nil)
 	cr := newCrun(b, lower, nil, "sleep", "1000")
 	cmd := cr.command("run", "--detach", cr.id)
@@ -174,7 +175,7 @@ func BenchmarkEnter(b *testing.B) {
 	must(b, err)
 	times := map[string][]time.Duration{}
 	tg := target(s)
-	tg.Cgroup = func(pid int) error { return o.Cgroup(pid, nil) }
+	tg.Tasks, tg.CgroupFD = o.Tasks, o.CgroupFD
 	c := enterConfig(b, "true")
 	c.Stdio = [3]*os.File{null, null, null}
 	for b.Loop() {

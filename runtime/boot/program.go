@@ -141,17 +141,17 @@ func (s *script) program(p *program) {
 }
 
 func (s *script) stdio(files [3]*os.File) {
-	devNull := value{}
+	var devNull *value
 	for i, f := range files {
-		from := devNull
-		switch {
-		case f != nil:
-			from = s.fd(f, []string{"stdin", "stdout", "stderr"}[i])
-		case devNull.text == "":
-			devNull = s.keep(s.do(callOpenat, atCwd, s.str("/dev/null"), name(unix.O_RDWR|unix.O_CLOEXEC, "O_RDWR"), num(0)))
-			from = devNull
+		if f != nil {
+			s.do(callDup3, s.fd(f, []string{"stdin", "stdout", "stderr"}[i]), num(i), num(0))
+			continue
 		}
-		s.do(callDup3, from, num(i), num(0))
+		if devNull == nil {
+			null := s.keep(s.do(callOpenat, atCwd, s.str("/dev/null"), name(unix.O_RDWR|unix.O_CLOEXEC, "O_RDWR"), num(0)))
+			devNull = &null
+		}
+		s.do(callDup3, *devNull, num(i), num(0))
 	}
 }
 
@@ -220,7 +220,7 @@ func (s *script) load(p *program) {
 		code = binary.LittleEndian.AppendUint32(code, f.K)
 	}
 	if s.prog.text == "" {
-		s.prog = s.words("{filter of "+num(len(p.filter)).text+"}", num(len(p.filter)), s.bytes(code, "filter"))
+		s.prog = s.words("{filter of "+num(len(p.filter)).String()+"}", num(len(p.filter)), s.bytes(code, "filter"))
 	}
 	s.do(callSeccomp, name(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), num(0), s.prog)
 	if !p.noNew {
@@ -232,7 +232,7 @@ func (s *script) load(p *program) {
 // (filter, waiting) come after the search.
 func (s *script) execute(p *program) {
 	argv := s.strings(p.Args, text(p.Args))
-	envp := s.strings(p.Env, num(len(p.Env)).text+" variables")
+	envp := s.strings(p.Env, num(len(p.Env)).String()+" variables")
 	file := p.Args[0]
 	if strings.Contains(file, "/") {
 		s.tail(p, s.str(file), argv, envp)

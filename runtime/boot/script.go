@@ -72,15 +72,23 @@ const (
 	isFD               // received descriptor
 )
 
-// value is one argument and how it is printed.
+// value is one argument and how it is printed: as text, quoted, or as what it is. Printing is for tests and errors
+// only, so nothing is formatted before.
 type value struct {
-	kind valueKind
-	n    uint64
-	text string
+	kind  valueKind
+	style uint8
+	n     uint64
+	text  string
 }
 
-func num(n int) value               { return value{n: uint64(n), text: fmt.Sprint(n)} }
-func octal(n uint32) value          { return value{n: uint64(n), text: fmt.Sprintf("%#o", n)} }
+const (
+	plain = iota
+	quoted
+	inOctal
+)
+
+func num(n int) value               { return value{n: uint64(n)} }
+func octal(n uint32) value          { return value{n: uint64(n), style: inOctal} }
 func name(n uint64, s string) value { return value{n: n, text: s} }
 
 func hex(n uint64) string { return fmt.Sprintf("%#x", n) }
@@ -114,7 +122,7 @@ func bits(n uint64, pairs ...any) value {
 	return name(n, text[1:])
 }
 
-func (r reg) value() value { return value{kind: isReg, n: uint64(r), text: r.String()} }
+func (r reg) value() value { return value{kind: isReg, n: uint64(r)} }
 
 func (r reg) String() string {
 	switch r {
@@ -161,7 +169,7 @@ type reloc struct {
 }
 
 func newScript(h *host, serial uint16) *script {
-	return &script{host: h, arch: runtime.GOARCH, serial: serial, next: regFree}
+	return &script{host: h, arch: runtime.GOARCH, serial: serial, next: regFree, ops: make([]op, 0, 96), data: make([]byte, 0, 6<<10)}
 }
 
 // do appends a call whose failure ends the process.
@@ -230,7 +238,12 @@ func (s *script) bytes(b []byte, text string) value {
 }
 
 func (s *script) str(str string) value {
-	return s.bytes(append([]byte(str), 0), fmt.Sprintf("%q", str))
+	for len(s.data)%8 != 0 {
+		s.data = append(s.data, 0)
+	}
+	off := len(s.data)
+	s.data = append(append(s.data, str...), 0)
+	return value{kind: isData, style: quoted, n: uint64(off), text: str}
 }
 
 // words makes a structure of 8-byte fields; values that are addresses are filled in by encode.
@@ -305,6 +318,9 @@ func (s *script) encode() ([]packet, error) {
 	b = append(b, s.data...)
 	return append([]packet{{b, s.fds}}, chunks...), nil
 }
+
+// sent lets go of what only encode needs; the ops stay, to name a failure.
+func (s *script) sent() { s.data, s.arena, s.relocs, s.fds = nil, nil, nil, nil }
 
 // loadArena puts the reads of the arena's pieces in front of the script.
 func (s *script) loadArena() []packet {

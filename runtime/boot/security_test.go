@@ -145,6 +145,7 @@ func TestSymlinksInImage(t *testing.T) {
 		for _, link := range []string{"dev", "proc", "sys"} {
 			dir, check := canary(t)
 			lower := image(t)
+			must(t, os.Remove(lower+"/"+link))
 			must(t, os.Symlink(dir, lower+"/"+link))
 			s := newSlot(t, o)
 			if err := s.Arm(testContext(t), config(t, rootOf(t, lower, o.IDs), "true")); !errors.Is(err, unix.ELOOP) {

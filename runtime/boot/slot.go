@@ -30,13 +30,14 @@ const (
 
 // Slot is a process on its way to become a container. Its methods are not for several goroutines at once.
 type Slot struct {
-	o        SlotOptions
-	child    keeper.Child
-	wire     *wire
-	bounding uint64
-	state    state
-	pts      *os.File
-	scripts  []*script // sent, in order; the index is the serial less one
+	o           SlotOptions
+	child       keeper.Child
+	wire        *wire
+	bounding    uint64
+	oomScoreAdj int // as it was spawned
+	state       state
+	pts         *os.File
+	scripts     []*script // sent, in order; the index is the serial less one
 }
 
 // NewSlot makes the process with its namespaces and prepares it. It returns when the namespaces are there (a
@@ -72,6 +73,10 @@ func (s *Slot) prepare(dev *os.File) error {
 		}
 	}
 	if err := s.send(hygiene()); err != nil {
+		return err
+	}
+	var err error
+	if s.oomScoreAdj, err = oomScore(s.child.PID); err != nil {
 		return err
 	}
 	return s.send(stage(thisHost(), &s.o, s.bounding, dev))
@@ -120,6 +125,7 @@ func sendScript(w *wire, sc *script) error {
 	if err != nil {
 		return err
 	}
+	sc.sent()
 	for _, p := range packets {
 		// A peer that has ended has said why: the reader finds it.
 		if err := w.send(p); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
@@ -228,7 +234,7 @@ func (s *Slot) finish(ctx context.Context) error {
 	if !errors.Is(err, io.EOF) {
 		return s.broken(err, "start")
 	}
-	s.state = slotRunning
+	s.state, s.scripts = slotRunning, nil
 	return s.wire.close()
 }
 

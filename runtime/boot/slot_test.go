@@ -27,7 +27,7 @@ var mapped = IDMap{Base: 231072, Size: 65536}
 func image(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, d := range []string{"bin", "etc", "tmp", "root", "lib"} {
+	for _, d := range []string{"bin", "etc", "tmp", "root", "lib", "dev", "proc", "sys"} {
 		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -191,6 +191,19 @@ func TestExecErrors(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An image may lack the directories that everything needs.
+func TestBareImage(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		lower := image(t)
+		for _, d := range []string{"dev", "proc", "sys", "etc", "tmp", "root"} {
+			must(t, os.RemoveAll(lower+"/"+d))
+		}
+		if got := runIn(t, o, lower, nil, "sh", "-c", "cat /proc/self/comm; ls /sys /dev > /dev/null && echo ok"); got.out != "cat\nok\n" {
+			t.Errorf("got %q", got.out)
+		}
+	})
 }
 
 // A failure before is another op's.
@@ -476,12 +489,24 @@ func TestNamespaces(t *testing.T) {
 
 func TestCgroup(t *testing.T) {
 	both(t, func(t *testing.T, o SlotOptions) {
-		o.Cgroup = testGroup(t)
-		got := run(t, o, nil, "sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cgroup.procs; echo 1 > /sys/fs/cgroup/memory/memory.limit_in_bytes")
-		if len(thisHost().groups) > 0 && (!strings.Contains(got.out, ":memory:/\n") || !strings.Contains(got.out, "\n/sys/fs/cgroup/memory/memory.limit_in_bytes\n") || !strings.Contains(got.out, "Read-only file system")) {
-			t.Errorf("got %q", got.out)
+		for _, own := range []bool{false, true} {
+			o := o
+			if own {
+				withGroups(t, &o)
+			} else {
+				o.Cgroup = testGroup(t)
+			}
+			testCgroup(t, o)
 		}
 	})
+}
+
+func testCgroup(t *testing.T, o SlotOptions) {
+	t.Helper()
+	got := run(t, o, nil, "sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cgroup.procs; echo 1 > /sys/fs/cgroup/memory/memory.limit_in_bytes")
+	if len(thisHost().groups) > 0 && (!strings.Contains(got.out, ":memory:/\n") || !strings.Contains(got.out, "\n/sys/fs/cgroup/memory/memory.limit_in_bytes\n") || !strings.Contains(got.out, "Read-only file system")) {
+		t.Errorf("got %q", got.out)
+	}
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }

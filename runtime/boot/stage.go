@@ -21,6 +21,7 @@ var plainText = "MS_NOSUID|MS_NODEV|MS_NOEXEC"
 func stage(h *host, o *SlotOptions, bounding uint64, dev *os.File) *script {
 	s := newScript(h, 2)
 	s.do(callMount, null, s.str("/"), null, name(unix.MS_REC|unix.MS_PRIVATE, "MS_REC|MS_PRIVATE"), null)
+	s.joinTasks(o.Tasks)
 	if o.hasCgroup() {
 		s.do(callUnshare, name(unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"))
 	}
@@ -51,7 +52,13 @@ func stage(h *host, o *SlotOptions, bounding uint64, dev *os.File) *script {
 	return s
 }
 
-func (o *SlotOptions) hasCgroup() bool { return o.Cgroup != nil || o.CgroupFD > 0 }
+func (o *SlotOptions) hasCgroup() bool { return o.Cgroup != nil || o.CgroupFD > 0 || len(o.Tasks) > 0 }
+
+func (s *script) joinTasks(files []*os.File) {
+	for i, f := range files {
+		s.do(callWrite, s.fd(f, fmt.Sprintf("tasks %d", i)), s.str("0"), num(1))
+	}
+}
 
 // ptsGroup makes terminals belong to group tty (5 everywhere), where the map has it.
 func ptsGroup(ids IDMap) string {
@@ -227,6 +234,6 @@ func (s *script) rights(what string) value {
 
 func (s *script) sendWith(control, data value, n int) {
 	iov := s.words("iov", data, num(n))
-	msg := s.words("{"+data.text+", "+control.text+"}", null, null, iov, num(1), control, num(24), null)
+	msg := s.words("{"+data.String()+", "+control.String()+"}", null, null, iov, num(1), control, num(24), null)
 	s.do(callSendmsg, num(3), msg, name(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"))
 }

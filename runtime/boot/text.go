@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -33,7 +34,7 @@ func (s *script) line(i int) string {
 	var b strings.Builder
 	b.WriteString(o.text())
 	if o.result.kind != isReg || reg(o.result.n) != waste {
-		b.WriteString(" = " + o.result.text)
+		b.WriteString(" = " + o.result.String())
 	}
 	if o.flags&fz != 0 {
 		b.WriteString(" [0 fails]")
@@ -49,11 +50,25 @@ func (s *script) line(i int) string {
 
 var conditions = [...]string{jn: "<0", jz: "0", jp: ">0", jn | jz: "<=0", jz | jp: ">=0", jn | jp: "!=0", jn | jz | jp: "always"}
 
+func (v value) String() string {
+	switch {
+	case v.style == quoted:
+		return strconv.Quote(v.text)
+	case v.style == inOctal:
+		return fmt.Sprintf("%#o", v.n)
+	case v.text != "":
+		return v.text
+	case v.kind == isReg:
+		return reg(v.n).String()
+	}
+	return strconv.FormatInt(int64(v.n), 10)
+}
+
 // text is the call with its arguments.
 func (o *op) text() string {
 	args := make([]string, len(o.args))
 	for i, a := range o.args {
-		args[i] = a.text
+		args[i] = a.String()
 	}
 	return o.call.String() + "(" + strings.Join(args, ", ") + ")"
 }
