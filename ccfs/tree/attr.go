@@ -78,17 +78,35 @@ func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, look bool, a *At
 		a.Cache, a.Private = false, true
 	case Log:
 		a.Cache = false
-		// A log that cannot be opened now is an empty file to stat; open says why.
-		_ = t.withLog(ctx, c, n, func(l LogFile) error {
-			size, mtime, err := l.Size()
-			a.Size, a.Mtime = uint64(max(size, 0)), mtime
-			return err
-		})
+		t.logAttr(ctx, c, n, a)
 	case Ctl:
 		a.Cache, a.Private = false, true
 		a.Size = t.contentSize(ctx, c, n, look)
 	default:
 		a.Size = t.contentSize(ctx, c, n, look)
+	}
+}
+
+// logAttr is the size of a log. One that cannot be opened now is an empty file to stat; open says why. A log of an earlier
+// generation has no name any more, but tail -f still asks for the size of what it holds open.
+func (t *Tree) logAttr(ctx context.Context, c Caller, n *node, a *Attr) {
+	err := t.withLog(ctx, c, n, func(l LogFile) error {
+		if l.Generation() != n.gen {
+			return fault.New(fault.Stale, "another generation")
+		}
+		size, mtime, err := l.Size()
+		a.Size, a.Mtime = uint64(max(size, 0)), mtime
+		return err
+	})
+	if err == nil {
+		return
+	}
+	old := n.lastOpen(func(h *Handle) bool {
+		_, ok := h.file.(*logView)
+		return ok
+	})
+	if old != nil {
+		a.Size, a.Mtime, _ = old.file.size()
 	}
 }
 
@@ -167,9 +185,28 @@ func (t *Tree) Getattr(ctx context.Context, c Caller, ino Ino, h *Handle) (Attr,
 		n = h.node
 	}
 	if h == nil {
+		h = n.justOpened(c)
+	}
+	if h == nil {
 		return t.attr(ctx, c, n, false)
 	}
 	return h.attr(ctx)
+}
+
+// justOpened finds the file that the caller has just opened: the Linux kernel does not tell for fstat which of a node's
+// open files it is about, and tar, cp, rsync trust its size for what they are about to read.
+func (n *node) justOpened(c Caller) *Handle {
+	if n.kind != fileNode || c.PID == 0 {
+		return nil
+	}
+	now := time.Now()
+	return n.lastOpen(func(h *Handle) bool {
+		if h.caller.UID != c.UID || h.caller.PID != c.PID || now.Sub(h.since) > time.Second {
+			return false
+		}
+		_, _, loaded := h.file.size()
+		return loaded
+	})
 }
 
 // Setattr changes rights and sizes. Times are taken and dropped: a file's times say when its content changed.

@@ -93,7 +93,7 @@ func (t *Tree) openMade(ctx context.Context, c Caller, n *node, flags uint32, ma
 		return nil, err
 	}
 	h.file = f
-	return h.begin(ctx)
+	return h.begin(), nil
 }
 
 // makeFile makes a file with a name that is no row's.

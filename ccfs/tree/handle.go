@@ -16,6 +16,7 @@ type Handle struct {
 	caller Caller
 	flags  uint32
 	file   file
+	since  time.Time
 }
 
 // file is what a Handle does, by the kind of its row.
@@ -66,7 +67,7 @@ func (t *Tree) open(ctx context.Context, c Caller, n *node, flags uint32) (*Hand
 			return nil, n.notWritable(c)
 		}
 		h.file = dropped{}
-		return h.begin(ctx)
+		return h.begin(), nil
 	}
 	if err := t.may(c, n, want, "open"); err != nil {
 		return nil, err
@@ -79,13 +80,15 @@ func (t *Tree) open(ctx context.Context, c Caller, n *node, flags uint32) (*Hand
 		return nil, err
 	}
 	h.file = f
-	return h.begin(ctx)
+	return h.begin(), nil
 }
 
 // begin counts the handle.
-func (h *Handle) begin(ctx context.Context) (*Handle, error) {
+func (h *Handle) begin() *Handle {
 	h.t.ref(h.node.obj)
-	return h, nil
+	h.since = time.Now()
+	h.node.opened(h)
+	return h
 }
 
 func (n *node) notWritable(c Caller) error {
@@ -196,6 +199,7 @@ func (h *Handle) Release() {
 	if err := h.file.flush(context.Background()); err != nil {
 		_ = h.t.failed(h.caller, h.node, "write", err)
 	}
+	h.node.closed(h)
 	h.file.release()
 	h.t.unref(h.node.obj)
 }

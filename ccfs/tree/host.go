@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 
@@ -96,7 +97,7 @@ func (t *Tree) hostStat(h HostDir, p *node, rel, name string) (*node, error) {
 }
 
 // hostNumber tells files of one host directory apart.
-func hostNumber(dev, ino uint64) uint64 { return mix(dev)*31 + ino | 1 }
+func hostNumber(dev, ino uint64) uint64 { return mix(dev) + ino }
 
 func (n *node) setHostStat(h HostDir, st *syscall.Stat_t) {
 	n.mu.Lock()
@@ -168,9 +169,13 @@ func (t *Tree) hostReadlink(ctx context.Context, c Caller, n *node) (string, err
 	return containLink(rel, link), nil
 }
 
-// containLink rewrites the target of the link at rel so that no kernel that follows it leaves the directory.
+// containLink rewrites the target of the link at rel so that no kernel that follows it leaves the directory. Links that
+// cannot lead out stay as they are: those that climb no higher than the directory, and only at their beginning.
 func containLink(rel, link string) string {
 	dir := path.Dir("/" + rel)
+	if !path.IsAbs(link) && climbs(link) <= len(parts(dir)) {
+		return link
+	}
 	to := path.Clean("/" + link)
 	if !path.IsAbs(link) {
 		to = path.Join(dir, link) // Join cleans, and .. of / is /
@@ -186,6 +191,23 @@ func containLink(rel, link string) string {
 		return rest
 	}
 	return "."
+}
+
+// climbs counts the .. that a path begins with; one that stands later counts as very many.
+func climbs(link string) int {
+	n, down := 0, false
+	for _, name := range strings.Split(link, "/") {
+		switch name {
+		case "..":
+			if n++; down {
+				return 1 << 20
+			}
+		case "", ".":
+		default:
+			down = true
+		}
+	}
+	return n
 }
 
 // openHost opens a regular file. The type is checked on a descriptor that cannot act yet, so that nothing can be put

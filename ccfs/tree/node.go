@@ -3,6 +3,7 @@ package tree
 import (
 	"hash/maphash"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +46,8 @@ type node struct {
 	shown atomic.Bool // a door keeps its attributes
 
 	mu      sync.Mutex
-	mode    uint32 // of a hostNode, with its type, and whose it is
+	opens   []*Handle // open files, oldest first
+	mode    uint32    // of a hostNode, with its type, and whose it is
 	hostUID uint32
 	hostGID uint32
 	fresh   []byte    // rendered at the last lookup, for the open that follows
@@ -187,6 +189,34 @@ func (n *node) isFresh(c Caller, now time.Time) bool {
 type asker struct {
 	uid, pid uint32
 	session  string
+}
+
+// opened and closed keep the node's open files.
+func (n *node) opened(h *Handle) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.opens = append(n.opens, h)
+}
+
+func (n *node) closed(h *Handle) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if i := slices.Index(n.opens, h); i >= 0 {
+		n.opens = slices.Delete(n.opens, i, i+1)
+	}
+}
+
+// lastOpen finds the newest open file for which want holds.
+func (n *node) lastOpen(want func(*Handle) bool) *Handle {
+	n.mu.Lock()
+	opens := slices.Clone(n.opens) // want takes a handle's lock, which comes before the node's
+	n.mu.Unlock()
+	for _, h := range slices.Backward(opens) {
+		if want(h) {
+			return h
+		}
+	}
+	return nil
 }
 
 // stale drops rendered bytes.
