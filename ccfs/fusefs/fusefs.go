@@ -1,13 +1,16 @@
 // Package fusefs is the FUSE door: it shows one ccfs/tree.Tree as a file system of this host.
 //
-// It speaks the raw protocol (go-fuse's RawFileSystem), because the node API costs 10-15 % on an open, 2.3 times
-// the time on a listing of 10,000 names, and hides the inode numbers (research/doors.md, section 4).
+// It speaks the raw protocol (go-fuse's RawFileSystem and codec), because the node API costs 10-15 % on an open, 2.3
+// times the time on a listing of 10,000 names, and hides the inode numbers (research/doors.md, section 4). It mounts by
+// itself, for the spare, and reads requests by itself, for the time that takes (see loop).
 //
 //	Server   what ccd holds: the mount point, kept mounted whoever unmounts it   guard.go
 //	mount    superblock, attached mount, detached spare                          mount.go mountinfo.go
-//	session  one FUSE connection: descriptor, go-fuse server, door               session.go
+//	session  one FUSE connection from INIT to its end                            session.go
+//	loop     reads requests, sends answers                                       loop.go
 //	door     one method per FUSE operation                                       door.go names.go files.go dirs.go attrs.go
-//	requests deadlines, interrupts, the caller                                   request.go caller.go
+//	         what it handed out: node numbers, handles, backing files            lookups.go table.go backing.go
+//	request  deadline, interrupt, caller                                         request.go registry.go caller.go
 //	notifier tells the kernel what changed, never from inside a request          notify.go
 //
 // Rules that the code does not show:

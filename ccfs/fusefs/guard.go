@@ -135,12 +135,13 @@ func (s *Server) Unmount() error {
 		return fmt.Errorf("cannot unmount %s: %w", s.dir, err)
 	}
 	if !s.await(sess) {
-		s.opts.Log.Warn("the mount is in use elsewhere; it ends with this process", "dir", s.dir)
+		s.opts.Log.Warn("requests are still being worked on, or the mount is in use elsewhere", "dir", s.dir)
 	}
 	return nil
 }
 
-// await waits for the session's end. It does not come while the superblock is mounted elsewhere and in use.
+// await waits for the session's end. It does not come while a handler does not return, or while the superblock is
+// mounted elsewhere and in use; then it comes with the end of the process.
 func (s *Server) await(sess *session) bool {
 	t := time.NewTimer(drainTime)
 	defer t.Stop()

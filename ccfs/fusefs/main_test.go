@@ -192,6 +192,7 @@ func (s *served) shell(shell, script string) (string, error) {
 	words := append(strings.Fields(shell), "-c", script)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "M="+s.dir, "LC_ALL=C")
+	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSuffix(string(out), "\n"), err
 }

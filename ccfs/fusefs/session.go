@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/ccfs/tree"
+	"github.com/containercloud/cc/fault"
 )
 
 // session is one FUSE connection from INIT to its end. Everything the kernel was told belongs to it: node numbers,
@@ -31,7 +32,7 @@ type session struct {
 func newSession(t *tree.Tree, o Options, ended chan<- struct{}) (*session, int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, -1, fmt.Errorf("open /dev/fuse: %w", err)
+		return nil, -1, fault.New(fault.KindOf(err), "cannot open /dev/fuse: %w", err).WithHint("modprobe fuse")
 	}
 	mnt, err := newSuperblock(fd, o.Source)
 	if err != nil {
