@@ -36,7 +36,7 @@ func (m *Manager) arm(c *Container) {
 	}
 	ctx, cancel := context.WithTimeout(m.ctx, startDeadline)
 	defer cancel()
-	if _, err := m.prepare(ctx, c, false); err != nil {
+	if _, err := m.prepare(ctx, c, true); err != nil {
 		m.unlistArmed(c)
 		m.log.Debug("cannot arm", "container", c.Meta().Name, "err", err)
 	}

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type Container struct {
 	last    netip.Addr    // the address of the last run
 	layer   string        // digest of the image that the layer belongs to; "" before the first mount
 	leaving chan struct{} // closed when the teardown of the last run is done
+	app     *os.File      // a mount of app/ made in advance, for the first start
 	timer   *time.Timer
 	arming  *time.Timer
 	saved   saveState

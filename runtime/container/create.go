@@ -115,7 +115,10 @@ func (m *Manager) settle(c *Container) error {
 		return err
 	}
 	c.mu.Lock()
-	c.rootfs = home.rootfs
+	c.rootfs, c.app = home.rootfs, home.app
+	if c.rootfs != nil {
+		c.layer = layerOf(c.rootfs.digest, c.rootfs.host)
+	}
 	c.mu.Unlock()
 	return nil
 }
@@ -144,16 +147,17 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 	m.closeSessions(c)
 	m.disarm(c)
 	c.dropView(nil)
+	m.forget(name, c.id) // before those who wait for the end are told
 	c.mu.Lock()
 	c.stopTimersLocked()
-	rootfs := c.rootfs
-	c.rootfs, c.gone = nil, true
+	rootfs, app := c.rootfs, c.app
+	c.rootfs, c.app, c.gone = nil, nil, true
 	meta := c.meta
 	close(c.moved)
 	c.moved = make(chan struct{})
 	c.mu.Unlock()
 	rootfs.drop()
-	m.forget(meta.Name, meta.ID)
+	closeAll(app)
 	if err := m.discard(c.dir); err != nil && !os.IsNotExist(err) {
 		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -16,35 +15,6 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// etcDir is where the generated files below /etc live: RUN/etc/UUID, in memory where RUN is. They are written at every
-// start, so nothing is lost with them.
-type etcDir struct {
-	dir     string
-	resolve func() []byte
-
-	mu sync.Mutex
-}
-
-// write makes the three files of a container and returns their directory.
-func (e *etcDir) write(id, hostname, name string, ip netip.Addr) (string, error) {
-	dir := filepath.Join(e.dir, id)
-	if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
-		return "", err
-	}
-	for file, text := range map[string][]byte{
-		"hosts": hostsFile(hostname, name, ip), "hostname": []byte(hostname + "\n"), "resolv.conf": e.resolve(),
-	} {
-		f := filepath.Join(dir, file)
-		_ = os.Remove(f) // what is mounted from it lives on
-		if err := os.WriteFile(f, text, 0o644); err != nil {
-			return "", err
-		}
-	}
-	return dir, nil
-}
-
-func (e *etcDir) remove(id string) { _ = os.RemoveAll(filepath.Join(e.dir, id)) }
-
 // mounts are the runtime's and the user's mounts below the root.
 func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error) {
 	ids := m.idsOf(p.host)
@@ -52,20 +22,11 @@ func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error)
 	if a := r.rec.Attachment; a != nil {
 		ip = a.IP.Addr()
 	}
-	etc, err := m.etc.write(string(p.meta.ID), p.hostname, p.meta.Name, ip)
+	list, err := m.etc.mounts(string(p.meta.ID), p.hostname, p.meta.Name, ip, ids.Base, files)
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot write its /etc files")
 	}
-	var list []boot.Mount
-	for _, f := range []string{"hosts", "hostname", "resolv.conf"} {
-		src, err := m.bind(filepath.Join(etc, f), m.etcIDs(ids), false)
-		if err != nil {
-			return nil, err
-		}
-		files.add(src)
-		list = append(list, boot.Mount{Target: "/etc/" + f, Source: src, File: true})
-	}
-	app, err := m.bind(filepath.Join(p.c.dir, "app"), ids, false)
+	app, err := m.appOf(p, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +47,18 @@ func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error)
 	return list, nil
 }
 
-// etcIDs is the map of the /etc files: none where RUN's file system cannot have one; they are then nobody's, and readable.
-func (m *Manager) etcIDs(ids boot.IDMap) boot.IDMap {
-	if !m.host.runMaps {
-		return boot.IDMap{}
+// appOf is a mount of the container's /app: the one made in advance, or a new one.
+func (m *Manager) appOf(p *plan, ids boot.IDMap) (*os.File, error) {
+	if !p.host {
+		p.c.mu.Lock()
+		app := p.c.app
+		p.c.app = nil
+		p.c.mu.Unlock()
+		if app != nil {
+			return app, nil
+		}
 	}
-	return ids
+	return m.bind(filepath.Join(p.c.dir, "app"), ids, false)
 }
 
 // userMount is one line of the mounts setting. A bind mount shows the host's ids as they are: in a container with a user namespace they
@@ -148,6 +115,9 @@ func (m *Manager) stdio(ctx context.Context, p *plan, r *run, cfg *boot.Config, 
 		cfg.Stdio[0] = theirs
 		a.Hold[p.c.holdKey(r, holdStdin)] = ours
 	}
+	if a.Policy.Direct {
+		return m.direct(p, uid, cfg, a, files)
+	}
 	for i, log := range []**os.File{&a.Stdout, &a.Stderr} {
 		ours, theirs, err := pipe(true, pipeSize, uid)
 		if err != nil {
@@ -156,6 +126,20 @@ func (m *Manager) stdio(ctx context.Context, p *plan, r *run, cfg *boot.Config, 
 		files.add(ours, theirs)
 		*log, cfg.Stdio[1+i] = ours, theirs
 	}
+	return nil
+}
+
+// direct gives the program the log files themselves.
+func (m *Manager) direct(p *plan, uid uint32, cfg *boot.Config, a *keeper.Adoption, files *fileList) error {
+	for i, stream := range []logs.Stream{logs.Stdout, logs.Stderr} {
+		f, err := logs.Direct(p.c.logDir(), stream, uid, m.idsOf(p.host).Base+p.process.GID)
+		if err != nil {
+			return err
+		}
+		files.add(f)
+		cfg.Stdio[1+i] = f
+	}
+	a.Streams = []keeper.Stream{keeper.Stdout, keeper.Stderr}
 	return nil
 }
 

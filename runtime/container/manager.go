@@ -21,12 +21,14 @@ type Manager struct {
 	dir  string // STATE/container
 	host hostInfo
 
-	ctx    context.Context // ends with the Manager
-	cancel context.CancelFunc
-	work   sync.WaitGroup // everything that runs in the background
-	saver  saver
-	warm   *warm
-	etc    *etcDir
+	ctx     context.Context // ends with the Manager
+	cancel  context.CancelFunc
+	work    sync.WaitGroup // everything that runs in the background
+	saver   saver
+	warm    *warm
+	etc     *etcFiles
+	filters filters
+	users   users
 
 	mu     sync.Mutex
 	closed bool // no new work
@@ -38,10 +40,9 @@ type Manager struct {
 
 // hostInfo is what was found out about the host once.
 type hostInfo struct {
-	boot    string     // boot id
-	ids     boot.IDMap // the containers' user namespace; zero where the state directory cannot be mapped
-	note    string     // why ids is zero
-	runMaps bool       // mounts from the Run directory can be mapped too
+	boot string     // boot id
+	ids  boot.IDMap // the containers' user namespace; zero where the state directory cannot be mapped
+	note string     // why ids is zero
 }
 
 // Get finds a container by name, id or unique beginning of an id (at least 4 characters).

@@ -44,7 +44,6 @@ func newManager(conf Config) *Manager {
 	m.saver.wake = make(chan struct{}, 1)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.warm = newWarm(m, conf.Warm)
-	m.etc = &etcDir{dir: filepath.Join(conf.Run, "etc"), resolve: resolvConf}
 	return m
 }
 
@@ -54,6 +53,10 @@ func (m *Manager) open(ctx context.Context) error {
 		return err
 	}
 	if err := m.lookAtHost(); err != nil {
+		return err
+	}
+	var err error
+	if m.etc, err = openEtc(filepath.Join(m.conf.Run, "etc")); err != nil {
 		return err
 	}
 	left, err := m.sweepWarm()
@@ -89,7 +92,7 @@ func raiseFileLimit() {
 }
 
 func (m *Manager) directories() error {
-	for _, dir := range []string{m.dir, filepath.Join(m.conf.State, "warm"), m.trash(), m.etc.dir} {
+	for _, dir := range []string{m.dir, filepath.Join(m.conf.State, "warm"), m.trash()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -139,15 +142,6 @@ func (m *Manager) lookAtHost() error {
 		return nil
 	}
 	m.host.ids = m.conf.IDs
-	f, err := openDir(m.etc.dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if mount, err := boot.CloneMount(f, false, m.conf.IDs); err == nil {
-		mount.Close()
-		m.host.runMaps = true
-	}
 	return nil
 }
 
@@ -210,15 +204,17 @@ func (m *Manager) Close() error {
 	for _, c := range list {
 		c.letGo()
 	}
+	closeAll(m.etc.dir)
 	return nil
 }
 
 // letGo closes what the daemon has open of a container that goes on without it.
 func (c *Container) letGo() {
 	c.mu.Lock()
-	r, fs := c.body, c.rootfs
-	c.body, c.rootfs = nil, nil
+	r, fs, app := c.body, c.rootfs, c.app
+	c.body, c.rootfs, c.app = nil, nil, nil
 	c.mu.Unlock()
+	closeAll(app)
 	c.dropView(nil)
 	fs.drop()
 	if r == nil {

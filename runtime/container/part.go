@@ -45,6 +45,9 @@ func (m *Manager) newPart(ctx context.Context, key slotKey, o partOptions) (_ *p
 	if p.group, err = m.conf.Cgroups.Create(name); err != nil {
 		return nil, fault.Wrap(err, "cannot make a cgroup")
 	}
+	if err = p.group.Set(limits(Default())); err != nil { // what is usual is set in advance
+		return nil, err
+	}
 	opts := boot.SlotOptions{ID: p.id, IDs: m.idsOf(key.host), Capabilities: o.caps}
 	if fd := p.group.FD(); fd > 0 {
 		opts.CgroupFD = fd

@@ -15,7 +15,6 @@ import (
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
 	"github.com/containercloud/cc/runtime/keeper"
-	"github.com/containercloud/cc/runtime/seccomp"
 )
 
 // plan is everything that a start needs to know, from one look at the container.
@@ -65,8 +64,8 @@ func (m *Manager) plan(c *Container) (*plan, error) {
 	return p, nil
 }
 
-// resolve works out the program: words, environment, directory, user. root is the root file system it will see.
-func (p *plan) resolve(m *Manager, root *os.File) error {
+// resolve works out the program: words, environment, directory, user.
+func (p *plan) resolve(m *Manager, fs *rootfs) error {
 	cfg := p.img.Config
 	args, err := command(p.spec, cfg)
 	if err != nil {
@@ -76,7 +75,7 @@ func (p *plan) resolve(m *Manager, root *os.File) error {
 	if err != nil {
 		return err
 	}
-	u, err := image.Users(root, user)
+	u, err := m.users.find(fs, user)
 	if err != nil {
 		return err
 	}
@@ -92,9 +91,9 @@ func (p *plan) resolve(m *Manager, root *os.File) error {
 	return nil
 }
 
-// prepare makes everything of a start but its last message: root file system, slot, limits, files, streams. With launch the
-// slot is left for Launch, else it is armed. What was made is taken apart when something fails.
-func (m *Manager) prepare(ctx context.Context, c *Container, launch bool) (_ *run, err error) {
+// prepare makes everything of a start but its last message: root file system, slot, limits, files, streams; then the slot is armed.
+// wait says that it stays so (Status().Warm) until its start. What was made is taken apart when something fails.
+func (m *Manager) prepare(ctx context.Context, c *Container, wait bool) (_ *run, err error) {
 	p, err := m.plan(c)
 	if err != nil {
 		return nil, err
@@ -117,13 +116,13 @@ func (m *Manager) prepare(ctx context.Context, c *Container, launch bool) (_ *ru
 	if err := errors.Join(errFS, made.err); err != nil {
 		return nil, err
 	}
-	if err := p.resolve(m, fs.mount); err != nil {
+	if err := p.resolve(m, fs); err != nil {
 		return nil, err
 	}
 	if err := r.group.Set(limits(p.spec)); err != nil {
 		return nil, fault.Wrap(err, "cannot limit it")
 	}
-	return r, m.furnish(ctx, p, r, fs, launch)
+	return r, m.furnish(ctx, p, r, fs, wait)
 }
 
 // left waits until the teardown of the last run is done: its address and its root file system are then free again.
@@ -152,8 +151,9 @@ func (m *Manager) occupy(r *run, p *part) {
 	}
 }
 
-// furnish gives the slot its files and arms it, or leaves its configuration for the launch.
-func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, launch bool) error {
+// furnish gives the slot its files and arms it. Arming goes on in the container's process while the record is written and the keeper
+// is told.
+func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, wait bool) error {
 	r.rec.Process, r.rec.Caps, r.rec.Init = p.process, p.caps, p.spec.Init
 	r.rec.Seccomp = p.spec.Seccomp
 	var files fileList
@@ -167,7 +167,7 @@ func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, laun
 		Init:         p.spec.Init,
 	}
 	var err error
-	if cfg.Seccomp, err = seccomp.For(p.spec.Seccomp, p.caps...); err != nil {
+	if cfg.Seccomp, err = m.filters.get(p.spec.Seccomp, p.caps); err != nil {
 		return err
 	}
 	if cfg.Root, err = fs.attachable(); err != nil {
@@ -181,25 +181,26 @@ func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, laun
 	if err := m.stdio(ctx, p, r, &cfg, &adopt, &files); err != nil {
 		return err
 	}
+	armed := make(chan error, 1)
+	go func() { armed <- r.slot.Arm(ctx, cfg) }()
+	err = m.keep(ctx, p, r, adopt, wait)
+	return errors.Join(<-armed, err)
+}
+
+// keep records the run and makes it one that outlives the daemon.
+func (m *Manager) keep(ctx context.Context, p *plan, r *run, adopt keeper.Adoption, wait bool) error {
+	var files fileList
+	defer files.close()
 	if err := m.home(p, &adopt, &files); err != nil {
 		return err
 	}
 	p.c.mu.Lock()
 	p.c.st.Digest = p.img.Digest
-	p.c.body, p.c.armed = r, !launch
+	p.c.body, p.c.armed = r, wait
 	p.c.setAddressLocked(r)
 	p.c.mu.Unlock()
 	r.mark = m.saveOpen(p.c)
-	if err := m.conf.Keeper.Adopt(ctx, r.part.id, adopt); err != nil {
-		return fault.Wrap(err, "cannot hand it to the keeper")
-	}
-	if launch {
-		if err := r.slot.Launch(ctx, cfg); err != nil {
-			return err
-		}
-		return mark(r.mark)
-	}
-	return r.slot.Arm(ctx, cfg)
+	return fault.Wrap(m.conf.Keeper.Adopt(ctx, r.part.id, adopt), "cannot hand it to the keeper")
 }
 
 // home opens the directories that the keeper writes to.

@@ -190,6 +190,7 @@ func (m *Manager) openStopped(ctx context.Context, c *Container) (*Root, error) 
 	c.st.Digest = p.img.Digest
 	c.mu.Unlock()
 	m.saveSoon(c)
+	fs.fresh = false // whoever looks may change it
 	release, ok := fs.hold()
 	if !ok {
 		return nil, fault.New(fault.Again, "it is being closed")

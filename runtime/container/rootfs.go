@@ -21,6 +21,7 @@ type rootfs struct {
 	digest string
 	host   bool // the host's ids instead of the container's
 	mount  *os.File
+	fresh  bool // nothing ran in it yet
 
 	mu   sync.Mutex
 	uses int // readers; the container itself is not counted
@@ -85,6 +86,7 @@ func makeHome(dir string) error {
 type home struct {
 	dir    string
 	rootfs *rootfs
+	app    *os.File // detached mount of app/, for a container with a user namespace
 }
 
 // newHome makes one; digest "" leaves out the mount.
@@ -103,6 +105,9 @@ func (m *Manager) newHome(digest string) (*home, error) {
 	if err == nil {
 		h.rootfs, err = m.mountRoot(h.dir, img, false, false)
 	}
+	if err == nil {
+		h.app, err = m.bind(filepath.Join(h.dir, "app"), m.host.ids, false)
+	}
 	if err != nil {
 		h.close(m)
 		return nil, err
@@ -115,6 +120,7 @@ func warmUser(dir string) string { return "warm/" + filepath.Base(dir) }
 
 func (h *home) close(m *Manager) {
 	h.rootfs.drop()
+	closeAll(h.app)
 	m.conf.Images.Release(warmUser(h.dir))
 	if err := m.discard(h.dir); err != nil && !os.IsNotExist(err) {
 		m.log.Warn("a prepared directory stays behind", "dir", h.dir, "err", err)
@@ -151,7 +157,7 @@ func (m *Manager) mountRoot(dir string, img *image.Image, host, again bool) (*ro
 	if err != nil {
 		return nil, err
 	}
-	return &rootfs{digest: img.Digest, host: host, mount: mount}, nil
+	return &rootfs{digest: img.Digest, host: host, mount: mount, fresh: !again}, nil
 }
 
 func over(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
@@ -189,7 +195,7 @@ func (m *Manager) rootOf(p *plan) (*rootfs, error) {
 	if err := m.conf.Images.Use(p.img.Digest, string(p.meta.ID)); err != nil {
 		return nil, err
 	}
-	fs, err := m.mountRoot(c.dir, p.img, p.host, true)
+	fs, err := m.mountRoot(c.dir, p.img, p.host, layer != "")
 	if err != nil {
 		c.mu.Lock()
 		c.rootfs = nil

@@ -49,12 +49,16 @@ func (m *Manager) start(c *Container, byUser bool) error {
 	}
 	m.unlistArmed(c)
 	if warm {
-		if err = mark(r.mark); err == nil {
-			err = r.slot.Start(ctx)
-		}
+		err = nil
 	} else {
 		m.told(c, ch)
-		r, err = m.prepare(ctx, c, true)
+		r, err = m.prepare(ctx, c, false)
+	}
+	if err == nil {
+		err = mark(r.mark)
+	}
+	if err == nil {
+		err = r.slot.Start(ctx)
 	}
 	if err != nil {
 		return m.startFailed(c, r, err, byUser)
@@ -67,6 +71,9 @@ func (m *Manager) start(c *Container, byUser bool) error {
 func (m *Manager) running(c *Container, r *run) {
 	now := time.Now().UTC()
 	c.mu.Lock()
+	if c.rootfs != nil {
+		c.rootfs.fresh = false
+	}
 	r.rec.Started = now
 	c.st.Started, c.st.PID, c.st.Exit, c.st.Notes = now, r.rec.PID, nil, m.notes()
 	ch, err := c.toLocked(Running, "")
