@@ -215,12 +215,12 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 		return fault.New(fault.Busy, "it has ended")
 	}
 	defer pidfd.Close()
-	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS)}
-	if fd := r.group.FD(); fd > 0 {
-		target.CgroupFD = fd
-	} else {
-		target.Cgroup = r.group.Add
+	in, err := m.birth(r.group)
+	if err != nil {
+		return err
 	}
+	defer in.close()
+	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFD: in.fd(), Tasks: in.tasks}
 	child, err := boot.Enter(ctx, m.conf.Keeper, target, cfg)
 	if err != nil {
 		var op *boot.OpError
