@@ -70,6 +70,12 @@ func openRecord(dir, name string, v any) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := blank(filepath.Join(dir, name)); f != nil {
+		if _, err = f.Write(b); err == nil {
+			return f, nil
+		}
+		f.Close()
+	}
 	tmp := filepath.Join(dir, "."+name)
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -83,6 +89,20 @@ func openRecord(dir, name string, v any) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// blank opens a record that was made in advance and is still empty, which stands for none: one write fills it, and a kill
+// cannot split a write. nil when there is no such file.
+func blank(file string) *os.File {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 0 {
+		f.Close()
+		return nil
+	}
+	return f
 }
 
 // mark notes in the status record that what it describes was started. It costs one write of a byte: the record of an armed
@@ -108,6 +128,9 @@ func readRecord(dir, name string, v any) (marked bool, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return false, err
+	}
+	if len(b) == 0 {
+		return false, fs.ErrNotExist
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return false, fault.New(fault.Internal, "%s cannot be read: %w", name, err)

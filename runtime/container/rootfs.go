@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -67,7 +68,7 @@ func (f *rootfs) drop() {
 // layerDir is where a container's own files are below its directory.
 func layerDir(dir string) string { return filepath.Join(dir, "layer") }
 
-// makeHome makes the directories of a container. upper becomes the root directory: the image's root is 0755 and root's
+// makeHome makes the directories and files of a container. upper becomes the root directory: the image's root is 0755 and root's
 // everywhere that matters.
 func makeHome(dir string) error {
 	for _, d := range []string{"", "layer", "layer/upper", "layer/work", "app", "logs"} {
@@ -78,6 +79,14 @@ func makeHome(dir string) error {
 		if err := os.Mkdir(filepath.Join(dir, d), mode); err != nil {
 			return err
 		}
+	}
+	// Files that a start opens are quicker than files that it makes.
+	for _, f := range []string{specFile, statusFile, "logs/stdout", "logs/stdout.idx", "logs/stderr", "logs/stderr.idx"} {
+		file, err := os.OpenFile(filepath.Join(dir, f), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		file.Close()
 	}
 	return nil
 }
@@ -108,11 +117,53 @@ func (m *Manager) newHome(digest string) (*home, error) {
 	if err == nil {
 		h.app, err = m.bind(filepath.Join(h.dir, "app"), m.host.ids, false)
 	}
+	if err == nil {
+		err = makeTargets(h.rootfs.mount, m.host.ids.Base)
+	}
 	if err != nil {
 		h.close(m)
 		return nil, err
 	}
 	return h, nil
+}
+
+// makeTargets makes the places of the runtime's mounts that the image lacks, which else the start would do (60 us for each). Where
+// the image has something else than a directory on the way, it is left to the start to say so.
+func makeTargets(mount *os.File, base uint32) error {
+	at, err := rawFD(mount)
+	if err != nil {
+		return err
+	}
+	top, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(at))
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	root := Root{Root: top, Base: base}
+	return root.As(func() error {
+		for _, d := range []string{"proc", "sys", "dev", "etc", "app"} {
+			if _, err := root.Lstat(d); os.IsNotExist(err) {
+				if err := root.Mkdir(d, 0o755); err != nil {
+					return err
+				}
+			}
+		}
+		if etc, err := root.Lstat("etc"); err != nil || !etc.IsDir() {
+			return nil
+		}
+		for _, f := range etcNames {
+			name := "etc/" + f
+			if _, err := root.Lstat(name); !os.IsNotExist(err) {
+				continue
+			}
+			file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			if err != nil {
+				return err
+			}
+			file.Close()
+		}
+		return nil
+	})
 }
 
 // warmUser is what the image store calls a home that holds one of its images.
