@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/runtime/image/unpack"
 )
 
 // The test binary runs itself for what needs a process of its own: to be killed, or measured.
@@ -31,6 +33,9 @@ func TestMain(m *testing.M) {
 func childMain(what string, args []string) error {
 	if what == "host" {
 		return hostChild(args[0])
+	}
+	if what == "full" {
+		return fullChild(args[0], args[1])
 	}
 	s, err := Open(args[0], Options{})
 	if err != nil {
@@ -153,3 +158,5 @@ func idmapped(path string, base int) (int, error) {
 	}
 	return m, nil
 }
+
+func unpackLimits(free int64) unpack.Limits { return unpack.Limits{Free: free} }

@@ -130,7 +130,7 @@ type builder struct {
 }
 
 // recipe changes when cached layers must be made anew.
-const recipe = "2"
+const recipe = "3"
 
 func newBuilder(cache string) (*builder, error) {
 	if cache == "" {
@@ -208,7 +208,7 @@ func last(out []byte, n int) string {
 // base is Debian's minbase, with the package lists in it, so that the layers above come from the same moment.
 func (b *builder) base(ctx context.Context, out string) error {
 	return b.run(ctx, `. /etc/os-release
-mmdebstrap --variant=minbase --skip=cleanup/apt/lists --format=tar "$VERSION_CODENAME" - > "$1.tar"
+mmdebstrap --variant=minbase --skip=cleanup/apt/lists --customize-hook='rm -f "$1"/var/cache/apt/*.bin' --format=tar "$VERSION_CODENAME" - > "$1.tar"
 gzip -1 < "$1.tar" > "$1"; rm "$1.tar"`, out)
 }
 

@@ -43,7 +43,7 @@ chroot root apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root ins
 cp -a files/. root/
 chroot root sh -euc "$4"
 umount root/tmp root/dev root/proc
-rm -rf root/usr/sbin/policy-rc.d root/var/cache/apt/archives root/var/lib/apt/lists root/var/log/apt root/var/log/dpkg.log root/etc/resolv.conf
+rm -rf root/usr/sbin/policy-rc.d root/var/cache/apt/* root/var/lib/apt/lists root/var/log/apt root/var/log/dpkg.log root/etc/resolv.conf
 umount root`, work, base, img.packages, img.script)
 	if err != nil {
 		return err
