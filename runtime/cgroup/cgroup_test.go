@@ -440,6 +440,39 @@ func TestPressure(t *testing.T) {
 	}
 }
 
+// A process that is born in the group and moves itself is where Add would have put it.
+func TestBirth(t *testing.T) {
+	r := openRoot(t)
+	g := create(t, r, "box")
+	b, err := g.Birth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	script := "read x; "
+	cmd := exec.Command("sh", "-c", "")
+	for i, f := range b.Tasks {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		script += fmt.Sprintf("echo 0 >&%d; ", 3+i)
+	}
+	cmd.Args[2] = script + "cat /proc/self/cgroup"
+	if b.Dir != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(b.Dir.Fd())}
+	}
+	cmd.Stdin = strings.NewReader("\n")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := len(b.Tasks)
+	if b.Dir != nil {
+		want++
+	}
+	if n := strings.Count(string(out), "/box\n"); n != want {
+		t.Errorf("in %d of %d hierarchies:\n%s", n, want, out)
+	}
+}
+
 func TestSweep(t *testing.T) {
 	r := openRoot(t)
 	a, b := create(t, r, "a"), create(t, r, "b")
@@ -501,6 +534,15 @@ func BenchmarkLife(b *testing.B) {
 	cmd := exec.Command("sleep", "60")
 	cmd.Start()
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	b.Run("birth", func(b *testing.B) {
+		for b.Loop() {
+			ways, err := g.Birth()
+			if err != nil {
+				b.Fatal(err)
+			}
+			ways.Close()
+		}
+	})
 	h := create(b, r, "box2")
 	b.Run("add", func(b *testing.B) {
 		for i := range b.N {

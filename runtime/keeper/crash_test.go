@@ -359,6 +359,27 @@ func TestConnectUpgrades(t *testing.T) {
 	}
 }
 
+// What ends ccd's session, terminal or service does not end the keeper.
+func TestSignalsDoNotEndTheKeeper(t *testing.T) {
+	b := newBed(t)
+	c := b.client()
+	x := b.box(c, "one")
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE} {
+		if err := unix.Kill(c.PID(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(20 * time.Millisecond)
+	pid := c.PID()
+	if sid, err := unix.Getsid(pid); err != nil || sid != pid {
+		t.Errorf("session %d %v", sid, err)
+	}
+	x.end(6)
+	if e := b.next(c); e.Status.ExitStatus() != 6 || c.PID() != pid {
+		t.Errorf("%+v, keeper %d then %d", e, pid, c.PID())
+	}
+}
+
 func leaks(t testing.TB, pid, most int) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)

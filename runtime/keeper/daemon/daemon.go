@@ -87,6 +87,8 @@ func Main(args []string) int {
 	// Containers must begin with default dispositions, whatever ccd was started under; and an end
 	// of a session or a terminal is not the end of the containers.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, unix.SIGTERM)
 	debug.SetGCPercent(25)
 	runtime.GOMAXPROCS(min(runtime.NumCPU(), 4))
 	k, err := restoreOrStart(args[1], args[2])
@@ -95,6 +97,7 @@ func Main(args []string) int {
 	}
 	k.listenForExits()
 	go k.reap()
+	go k.leaveWhenIdle(terminate)
 	return note("cannot serve", k.serve())
 }
 

@@ -61,6 +61,19 @@ func killChildren() {
 	}
 }
 
+// leaveWhenIdle ends the keeper on SIGTERM when it has nothing to keep. Whoever sends it to every process, or to a service's
+// control group, does not mean the containers: those end by their own signal, or by Shutdown.
+func (k *keeper) leaveWhenIdle(terminate <-chan os.Signal) {
+	for range terminate {
+		k.mu.Lock()
+		if len(k.pids)+len(k.foreign) == 0 {
+			os.Exit(0)
+		}
+		k.mu.Unlock()
+		say("SIGTERM ignored: processes are kept; shut ccd down to end them")
+	}
+}
+
 // bye ends the process after its last answer; what the sockets do not take by then is lost.
 func (k *keeper) bye() {
 	k.mu.Lock()
