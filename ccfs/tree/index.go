@@ -68,7 +68,7 @@ func walk(root *Dir, visit func(path string, d *Dir)) {
 		for _, sub := range d.Dirs {
 			rec(join(p, sub.Name), sub)
 		}
-		if d.Objects != nil {
+		if d.Objects != nil && d.Objects.Layout != nil {
 			rec(join(p, d.Objects.placeholder()), d.Objects.Layout)
 		}
 	}

@@ -37,8 +37,8 @@ func page(root *Dir, p string, d *Dir) string {
 	if d.Doc != "" {
 		b.WriteString("\n" + wrap(d.Doc, "  "))
 	}
-	for i := range d.Files {
-		b.WriteString(d.Files[i].entry())
+	for _, f := range d.rows() {
+		b.WriteString(f.entry())
 	}
 	if c := d.Objects; c != nil {
 		fmt.Fprintf(&b, "\n  %s\n%s", c.placeholder(), wrap("A directory for each "+c.Noun+": see doc/"+c.Noun+".", "      "))
@@ -77,7 +77,7 @@ func (f *File) entry() string {
 // traits are the facts of a row in one line.
 func (f *File) traits() string {
 	traits := []string{string(f.Kind), octal(f.Mode)}
-	if f.setting() {
+	if f.setting() && f.class() != classSpec {
 		def := dash(f.Default)
 		if def == "-" {
 			def = "nothing"

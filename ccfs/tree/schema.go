@@ -12,8 +12,7 @@ func Schema(root *Dir) string {
 	var b strings.Builder
 	b.WriteString("# path kind syntax default when mode\n")
 	walk(root, func(p string, d *Dir) {
-		for i := range d.Files {
-			f := &d.Files[i]
+		for _, f := range d.rows() {
 			b.WriteString(words.Join([]string{
 				join(p, f.Name), string(f.Kind), dash(f.syntax()), dash(f.Default), dash(string(f.When)), octal(f.Mode),
 			}))
@@ -21,6 +20,18 @@ func Schema(root *Dir) string {
 		}
 	})
 	return b.String()
+}
+
+// rows are the files that schema and manual describe.
+func (d *Dir) rows() []*File {
+	var rows []*File
+	for i := range d.Files {
+		rows = append(rows, &d.Files[i])
+	}
+	if d.Pattern != nil {
+		rows = append(rows, d.Pattern)
+	}
+	return rows
 }
 
 // syntax is what the file takes: for ctl files the verbs.

@@ -116,6 +116,7 @@ type Dir struct {
 
 	Objects *Collection                                 // children are objects
 	Match   func(r *Request, name string) (*File, bool) // names by pattern (`wait/running.5s`), never listed
+	Pattern *File                                       // describes what Match finds, to schema and manual only
 	Entries EntrySource                                 // links and read-only trees made elsewhere (`image/ref`)
 	Host    func(*Request) (HostDir, error)             // a real directory passed through (`root/`)
 }

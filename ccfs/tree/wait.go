@@ -19,6 +19,10 @@ func (k Common) fillWait(d *Dir) {
 	states := slices.DeleteFunc(slices.Clone(k.States), func(s string) bool { return s == "gone" })
 	d.Doc = "Reading STATE, one of " + strings.Join(states, ", ") + " or gone, returns when the state is reached; " +
 		"STATE.DURATION gives up after that time (ETIMEDOUT)."
+	d.Pattern = &File{
+		Name: "STATE[.DURATION]", Kind: Stream, Mode: 0444,
+		Doc: "Returns STATE when it is reached.",
+	}
 	d.Match = func(r *Request, name string) (*File, bool) {
 		state, limit, ok := k.parseWait(name)
 		if !ok {
