@@ -6,9 +6,10 @@
 //	     of the empty v2 hierarchy that systemd and others mount beside them; where it is missing, freezing
 //	     and killing by the freezer controller
 //
-// containerd/cgroups makes directories, attaches, reads counters, and compiles the device filter. Limits are written here: a
-// pure function turns them into file contents, so that both versions are tested as text, only changes
-// are written, and memory and memory+swap go in the order that the kernel accepts.
+// containerd/cgroups finds the mode, makes directories, switches controllers on, writes and compiles the device rules, and
+// lists processes. Limits are written here: a pure function turns them into file contents, so that both versions
+// are tested as text, only changes are written, and memory and memory+swap go in the order that the kernel
+// accepts. Counters are read here too (counters.go says why).
 //
 // Nothing is ever mounted, and favordynmods is never set: both are for the whole host.
 package cgroup

@@ -93,3 +93,21 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestCounters(t *testing.T) {
+	if got := *parseIO("8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n8:16 rbytes=10 wbytes=20 rios=30 wios=40\n"); got != (IO{11, 22, 33, 44}) {
+		t.Errorf("%+v", got)
+	}
+	for text, want := range map[string]int64{"max": Max, "9223372036854771712": Max, "18446744073709551615": Max, "4096": 4096, "": 0, "x": 0} {
+		if got := number([]byte(text)); got != want {
+			t.Errorf("%q is %d", text, got)
+		}
+	}
+	var f files
+	if b := f.read("/proc", "nothing-of-this-name"); b != nil || f.err != nil {
+		t.Error(b, f.err)
+	}
+	if n := f.number("/proc/sys/kernel", "pid_max"); n < 1000 || f.err != nil {
+		t.Error(n, f.err)
+	}
+}
