@@ -114,29 +114,16 @@ func runBrocker(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.brockerNetwork(b); err != nil {
-		return err
-	}
-	files := b.files()
-	verb := "run"
-	if len(files) > 0 {
-		verb = "create" // the files are there before the program is
-	}
-	name, id, err := c.create(b.message(verb, c.opt.get("image", "host")), true)
+	made, err := c.brockerNetwork(b)
 	if err != nil {
 		return err
 	}
-	dir := "container/" + name
-	if len(files) > 0 {
-		err := c.brockerFiles(dir, files, filepath.Dir(c.args[0]))
-		if err == nil {
-			err = c.tree.say(dir+"/ctl", "start")
-		}
-		if err != nil {
-			return errors.Join(err, ignoreMissing(c.tree.fs.Remove(dir)))
-		}
-	}
+	name, id, err := c.brockerContainer(b)
 	switch {
+	case err != nil && made:
+		return errors.Join(err, ignoreMissing(c.tree.fs.Remove("vpc/"+b.Service)))
+	case err != nil:
+		return err
 	case c.tree.dry:
 	case c.opt.on("json"):
 		return writeJSON(c.out, map[string]any{"name": name, "id": id})
@@ -144,6 +131,28 @@ func runBrocker(c *call) error {
 		c.say(name)
 	}
 	return nil
+}
+
+// brockerContainer makes and starts the container; one that cannot be made whole is not left behind.
+func (c *call) brockerContainer(b *brockerFile) (name, id string, err error) {
+	files := b.files()
+	verb := "run"
+	if len(files) > 0 {
+		verb = "create" // the files are there before the program is
+	}
+	name, id, err = c.create(b.message(verb, c.opt.get("image", "host")), true)
+	if err != nil || len(files) == 0 {
+		return name, id, err
+	}
+	dir := "container/" + name
+	err = c.brockerFiles(dir, files, filepath.Dir(c.args[0]))
+	if err == nil {
+		err = c.tree.say(dir+"/ctl", "start")
+	}
+	if err != nil {
+		err = errors.Join(err, ignoreMissing(c.tree.fs.Remove(dir)))
+	}
+	return name, id, err
 }
 
 func ignoreMissing(err error) error {
@@ -170,17 +179,18 @@ func (b *brockerFile) message(verb, image string) words.Message {
 	return m
 }
 
-// brockerNetwork makes the VPC of a service when the file says which addresses it has.
-func (c *call) brockerNetwork(b *brockerFile) error {
+// brockerNetwork makes the VPC of a service when the file says which addresses it has and it is not there.
+func (c *call) brockerNetwork(b *brockerFile) (made bool, err error) {
 	if b.BridgeIP == nil || b.Service == "" || c.tree.has("vpc/"+b.Service) {
-		return nil
+		return false, nil
 	}
 	prefix, err := b.BridgeIP.Prefix(24)
 	if err != nil || !b.BridgeIP.Is4() {
-		return failedf(exitFailed, "cannot use bridge-ip %s: it is no IPv4 address", b.BridgeIP)
+		return false, failedf(exitFailed, "cannot use bridge-ip %s: it is no IPv4 address", b.BridgeIP)
 	}
 	c.opt["gateway"] = []string{b.BridgeIP.String()}
-	return c.makeVPC(b.Service, prefix.String())
+	err = c.makeVPC(b.Service, prefix.String())
+	return err == nil, err
 }
 
 // brockerFiles copies files of this host into the container's /app.

@@ -77,7 +77,7 @@ func (c *call) execMessage() (words.Message, error) {
 // session attaches to exec session n.
 func (c *call) session(s *signals, ctl File, dir, n string) *attachment {
 	at := dir + "/exec/" + n
-	return &attachment{
+	a := &attachment{
 		c: c, signals: s, name: strings.TrimPrefix(dir, "container/"),
 		stdin: at + "/stdin", stdout: at + "/stdout", stderr: at + "/stderr",
 		tell: func(m string) error {
@@ -89,6 +89,8 @@ func (c *call) session(s *signals, ctl File, dir, n string) *attachment {
 			return end{line: string(line)}, err
 		},
 	}
+	a.eof = func() error { return a.tell("eof") }
+	return a
 }
 
 // converse opens a clone file and reads the number of the conversation it reserved.

@@ -25,19 +25,29 @@ func runHelp(c *call) error {
 		return c.text(v.help())
 	}
 	topic := strings.Join(c.args, "-")
-	if page, err := c.topic(topic); err == nil {
-		return c.text(page)
-	}
-	if names := nounVerbs(c.args[0]); len(c.args) == 1 && len(names) > 0 {
-		var b strings.Builder
-		for _, v := range verbs() {
-			if v.noun == c.args[0] || v.under(c.args[0]) {
-				fmt.Fprintf(&b, "  %-44s %s\n", v.usage(), v.short)
-			}
-		}
-		return c.text(b.String())
+	page, err := c.topic(topic)
+	text := nounHelp(c.args)
+	switch {
+	case err == nil && text != "":
+		return c.text(text + "\n" + page)
+	case err == nil || text != "":
+		return c.text(text + page)
 	}
 	return failedf(exitNotFound, "no verb and no topic %q", topic).withHint("cc help lists both")
+}
+
+// nounHelp lists the verbs of a noun.
+func nounHelp(args []string) string {
+	if len(args) != 1 || len(nounVerbs(args[0])) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, v := range verbs() {
+		if v.noun == args[0] || v.under(args[0]) {
+			fmt.Fprintf(&b, "  %-44s %s\n", v.usage(), v.short)
+		}
+	}
+	return b.String()
 }
 
 // under reports whether a verb also goes by a name below noun.
