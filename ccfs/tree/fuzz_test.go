@@ -4,6 +4,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/ccfs/treetest"
@@ -72,6 +73,10 @@ func FuzzCtlSplit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, cut uint16) {
 		if strings.Contains(text, "delete") || strings.Contains(text, "exit") || strings.Contains(text, "times") {
 			return // they end the box, or come later, or print without end
+		}
+		if !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\r") {
+			run(t, v, text)
+			return // a write that is not text does nothing at all
 		}
 		at := int(cut) % (len(text) + 1)
 		boundary := at == 0 || text[at-1] == '\n'
