@@ -135,7 +135,9 @@ func (k *keeper) installLocked(c *kid, p *prepared) (old []*drain.Stream) {
 		c.dir = p.dir
 	}
 	if p.logdir >= 0 {
-		wire.Close([]int{c.logdir})
+		if c.logdir >= 0 {
+			c.older = append(c.older, c.logdir)
+		}
 		c.logdir = p.logdir
 	}
 	for i, s := range p.logs {

@@ -27,8 +27,9 @@ type kid struct {
 	kept  bool
 	since time.Time // foreign: watched from then on
 
-	dir    int // directory of the exit record, -1 none
-	logdir int // directory of the logs, -1 none
+	dir    int   // directory of the exit record, -1 none
+	logdir int   // directory of the logs, -1 none
+	older  []int // directories that streams begun before logdir go on to use
 	logs   [3]*drain.Stream
 	exited bool
 	done   chan struct{} // closed when its exit is announced and its logs are closed
@@ -49,18 +50,10 @@ func (c *kid) over() bool {
 	}
 }
 
-// descriptors calls f with each descriptor the kid owns, but those of its streams.
-func (c *kid) descriptors(f func(fd int)) {
-	for _, fd := range []int{c.pidfd, c.dir, c.logdir} {
-		if fd >= 0 {
-			f(fd)
-		}
-	}
-}
-
 func (c *kid) closeDescriptors() {
-	c.descriptors(func(fd int) { unix.Close(fd) })
-	c.pidfd, c.dir, c.logdir = -1, -1, -1
+	wire.Close([]int{c.pidfd, c.dir, c.logdir})
+	wire.Close(c.older)
+	c.pidfd, c.dir, c.logdir, c.older = -1, -1, -1, nil
 }
 
 // streams returns the open logs.
