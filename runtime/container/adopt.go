@@ -78,6 +78,7 @@ func (m *Manager) load(name string, kid keeper.State) *Container {
 	dir := filepath.Join(m.dir, name)
 	spec, rec, broken := loadRecords(dir)
 	c := newContainer(m, dir, spec.Meta, spec.Spec, rec.Status)
+	c.found = rec.State
 	c.backoff.inRow, c.last, c.layer = rec.InRow, rec.Last, rec.Layer
 	c.st.PID = 0
 	if c.st.Digest != "" {
@@ -289,6 +290,7 @@ func (m *Manager) sweepKeeper(ctx context.Context, states []keeper.State) {
 func (m *Manager) resume() {
 	for _, c := range m.List() {
 		c.mu.Lock()
+		news := c.late != nil || c.st.State != c.found
 		if c.late != nil {
 			m.warm.janitor(c.late)
 			c.late = nil
@@ -301,6 +303,7 @@ func (m *Manager) resume() {
 		case st.State == Restarting, st.State == Exited && st.Wanted && m.wantedAgain(c):
 			if st.State == Exited {
 				c.st.State, c.st.Reason = Restarting, "it ended while the daemon was away"
+				news = true
 			}
 			wait := c.backoff.next(0)
 			c.timer = time.AfterFunc(wait, func() { m.startAgain(c, Restarting) })
@@ -310,7 +313,9 @@ func (m *Manager) resume() {
 			c.arming = time.AfterFunc(time.Second, func() { m.spawn(func() { m.arm(c) }) })
 		}
 		c.mu.Unlock()
-		m.saveSoon(c)
+		if news {
+			m.saveSoon(c)
+		}
 		if r != nil {
 			m.watchOOM(c, r)
 		}

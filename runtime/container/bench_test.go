@@ -206,3 +206,36 @@ func BenchmarkLives(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAdopt is how long a daemon takes to find 1,000 running containers again, after the one before was killed.
+func BenchmarkAdopt(b *testing.B) {
+	p := newPlace(b)
+	p.Warm = 0
+	v := startVictim(b, p)
+	const n = 1000
+	begin := time.Now()
+	for i := range n {
+		v.do(order{Verb: "run", Name: "c" + itoa(i), Args: []string{"sleep", "100000"}})
+	}
+	b.Logf("%d containers in %v", n, time.Since(begin))
+	v.kill()
+	b.ResetTimer()
+	for range b.N {
+		c := succeed(b, p)
+		b.StopTimer()
+		running := 0
+		for _, x := range c.List() {
+			if x.State() == Running {
+				running++
+			}
+		}
+		if running != n {
+			b.Errorf("%d of %d run", running, n)
+		}
+		c.leave(b)
+		b.StartTimer()
+	}
+	b.StopTimer()
+	c := succeed(b, p)
+	c.end(b)
+}

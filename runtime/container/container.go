@@ -38,6 +38,7 @@ type Container struct {
 	timer   *time.Timer
 	arming  *time.Timer
 	saved   saveState
+	found   State  // the state that adoption found in the record
 	late    func() // clean-up that adoption leaves for later
 
 	sampled  time.Time // when sampleOf was read
