@@ -76,10 +76,12 @@ func mapMount(mount int, ids IDMap, recursive bool) error {
 		flags |= unix.AT_RECURSIVE
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(fd)}
-	if err := unix.MountSetattr(mount, "", flags, &attr); err != nil {
-		return fmt.Errorf("mount_setattr idmap: %w", err)
+	err = unix.MountSetattr(mount, "", flags, &attr)
+	if err == unix.EINVAL {
+		return fault.New(fault.Unsupported, "its file system cannot be mapped to other ids: %w", err).
+			WithHint("put it on ext4, xfs or btrfs, or use `userns host`")
 	}
-	return nil
+	return os.NewSyscallError("mount_setattr", err)
 }
 
 // The user namespaces that name a map to the kernel; one per map, kept for good. They are a

@@ -56,7 +56,7 @@ func enterRun(t testing.TB, tg Target, change func(*EnterConfig), args ...string
 	out, err := io.ReadAll(r)
 	must(t, err)
 	defer child.PidFD.Close()
-	return outcome{string(out), waitExit(t, child.PidFD)}
+	return outcome{string(out), waitExit(t, child)}
 }
 
 func TestEnter(t *testing.T) {
@@ -104,7 +104,7 @@ func TestEnterErrors(t *testing.T) {
 		}
 	}
 	must(t, unix.PidfdSendSignal(pidfdOf(s.child), unix.SIGKILL, nil, 0))
-	waitExit(t, s.PidFD())
+	waitExit(t, s.child)
 	var op *OpError
 	if _, err := Enter(testContext(t), spawner(t), target(s), enterConfig(t, "true")); !errors.As(err, &op) || op.Op != "setns" {
 		t.Errorf("an ended container: %v", err)
@@ -136,7 +136,7 @@ func TestEnterTerminal(t *testing.T) {
 				t.Errorf("%s: %q, want %q", k, got[k], want)
 			}
 		}
-		waitExit(t, child.PidFD)
+		waitExit(t, child)
 	})
 }
 
@@ -153,7 +153,7 @@ func TestEnterParent(t *testing.T) {
 		t.Errorf("the parent is not the keeper (%d):\n%s", k.cmd.Process.Pid, b)
 	}
 	must(t, unix.PidfdSendSignal(pidfdOf(child), unix.SIGKILL, nil, 0))
-	if st := waitExit(t, child.PidFD); !st.Signaled() {
+	if st := waitExit(t, child); !st.Signaled() {
 		t.Errorf("status %#x", st)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -57,9 +56,11 @@ func needRoot(t testing.TB) {
 
 // testKeeper is the tests' Spawner.
 type testKeeper struct {
-	mu   sync.Mutex
-	sock int
-	cmd  *exec.Cmd
+	mu     sync.Mutex
+	sock   int
+	cmd    *exec.Cmd
+	mu2    sync.Mutex
+	status map[int]unix.WaitStatus
 }
 
 type spawnRequest struct {
@@ -75,13 +76,34 @@ var startKeeper = sync.OnceValues(func() (*testKeeper, error) {
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "keeper")
 	defer theirs.Close()
+	exits, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{"BOOT_TEST_PART=keeper", "PATH=" + os.Getenv("PATH")}
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = []*os.File{theirs, w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	return &testKeeper{sock: fds[0], cmd: cmd}, cmd.Start()
+	k := &testKeeper{sock: fds[0], cmd: cmd, status: map[int]unix.WaitStatus{}}
+	go k.collect(exits)
+	return k, cmd.Start()
 })
+
+// collect notes how the keeper's children ended.
+func (k *testKeeper) collect(exits *os.File) {
+	for {
+		var pid int
+		var st unix.WaitStatus
+		if _, err := fmt.Fscanln(exits, &pid, &st); err != nil {
+			return
+		}
+		k.mu2.Lock()
+		k.status[pid] = st
+		k.mu2.Unlock()
+	}
+}
 
 func spawner(t testing.TB) *testKeeper {
 	t.Helper()
@@ -129,15 +151,21 @@ func runKeeper() {
 		os.Exit(1)
 	}
 	var mu sync.Mutex
+	exits := os.NewFile(4, "exits")
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
 	ch := make(chan os.Signal, 16)
 	signal.Notify(ch, unix.SIGCHLD)
 	go func() {
 		for range ch {
 			mu.Lock()
 			for {
-				if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				var st syscall.WaitStatus
+				pid, err := syscall.Wait4(-1, &st, syscall.WNOHANG, nil)
+				if pid <= 0 || err != nil {
 					break
 				}
+				fmt.Fprintln(exits, pid, uint32(st))
 			}
 			mu.Unlock()
 		}
@@ -207,26 +235,19 @@ func keeperRoot() error {
 		unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
 }
 
-// waitExit waits until the process has been reaped and returns its wait status (PIDFD_GET_INFO, Linux 6.15).
-func waitExit(t testing.TB, pidfd *os.File) unix.WaitStatus {
+// waitExit waits until the keeper has reaped the process, and returns its wait status.
+func waitExit(t testing.TB, c keeper.Child) unix.WaitStatus {
 	t.Helper()
-	fd, err := rawFd(pidfd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for begin := time.Now(); ; {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		unix.Poll(p, 1000)
-		if p[0].Revents&unix.POLLHUP != 0 {
-			break
-		}
-		if time.Since(begin) > 10*time.Second {
-			t.Fatalf("the process did not end, or nobody reaped it, in 10 s (poll %#x)", p[0].Revents)
+	k := spawner(t)
+	for begin := time.Now(); time.Since(begin) < 10*time.Second; time.Sleep(100 * time.Microsecond) {
+		k.mu2.Lock()
+		st, ok := k.status[c.PID]
+		delete(k.status, c.PID)
+		k.mu2.Unlock()
+		if ok {
+			return st
 		}
 	}
-	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.PIDFD_GET_INFO, uintptr(unsafe.Pointer(&info))); e != 0 {
-		t.Fatal("PIDFD_GET_INFO:", e)
-	}
-	return unix.WaitStatus(info.Exit_code)
+	t.Fatalf("%d did not end, or nobody reaped it, in 10 s", c.PID)
+	return 0
 }

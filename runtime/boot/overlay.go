@@ -1,7 +1,10 @@
 package boot
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +28,8 @@ type OverlayOptions struct {
 // Overlay makes the root file system of a container as a detached mount. lowers come topmost first; they, upper and work are directories on
 // file systems of the caller's mount namespace; work is empty. All stay the caller's.
 //
-// A mapped Overlay needs Linux 6.15, where overlayfs takes detached layers.
+// Linux 6.15 takes all of it as descriptors. Before 6.13 layers have to be named, and before 6.15 they have to be attached somewhere:
+// then mapped layers are for a moment mounted over the work directory.
 func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.File, err error) {
 	defer func() { err = fault.Wrap(err, "cannot mount a root file system") }()
 	if o.Reuse {
@@ -33,7 +37,7 @@ func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.F
 			return nil, err
 		}
 	}
-	layers := layerSet{ids: o.IDs, mapped: o.Mapped}
+	layers := layerSet{ids: o.IDs, mapped: o.Mapped, volatile: o.Volatile}
 	defer layers.close()
 	for _, l := range lowers {
 		if err := layers.lower(l); err != nil {
@@ -43,21 +47,14 @@ func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.F
 	if err := layers.writable(upper, work); err != nil {
 		return nil, err
 	}
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("fsopen overlay", err)
-	}
-	defer unix.Close(fs)
-	if err := layers.configure(fs, o.Volatile); err != nil {
-		return nil, err
-	}
-	return finishMount(fs, "overlay", unix.MOUNT_ATTR_NODEV)
+	return layers.mount()
 }
 
 // layerSet holds the directories an overlay is made of, each on a mapped mount of its own when there is a map.
 type layerSet struct {
 	ids         IDMap
 	mapped      bool
+	volatile    bool
 	lowers      []*os.File
 	upper, work *os.File
 	own         []*os.File // to close
@@ -99,10 +96,45 @@ func (l *layerSet) writable(upper, work *os.File) error {
 	return nil
 }
 
-func (l *layerSet) configure(fs int, volatile bool) error {
-	if err := unix.FsconfigSetString(fs, "source", "cc"); err != nil {
-		return os.NewSyscallError("fsconfig source", err)
+// mount tries the ways to say it, the present kernel's first.
+func (l *layerSet) mount() (*os.File, error) {
+	m, err := l.mountWith(l.byDescriptor)
+	if !errors.Is(err, unix.EINVAL) {
+		return m, err
 	}
+	first := err
+	if m, err = l.mountWith(l.byName); !errors.Is(err, unix.EINVAL) || len(l.own) == 0 {
+		return m, err
+	}
+	detach, err := l.attach()
+	if err != nil {
+		return nil, errors.Join(first, err)
+	}
+	m, err = l.mountWith(l.byName)
+	return m, errors.Join(err, detach())
+}
+
+func (l *layerSet) mountWith(layers func(fs int) error) (*os.File, error) {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("fsopen overlay", err)
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", "cc"); err != nil {
+		return nil, os.NewSyscallError("fsconfig source", err)
+	}
+	if err := layers(fs); err != nil {
+		return nil, err
+	}
+	if l.volatile {
+		if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
+			return nil, mountError(fs, "overlay volatile", err)
+		}
+	}
+	return finishMount(fs, "overlay", unix.MOUNT_ATTR_NODEV)
+}
+
+func (l *layerSet) byDescriptor(fs int) error {
 	set := func(key string, f *os.File) error {
 		fd, err := rawFd(f)
 		if err != nil {
@@ -118,19 +150,57 @@ func (l *layerSet) configure(fs int, volatile bool) error {
 			return err
 		}
 	}
-	if err := set("upperdir", l.upper); err != nil {
-		return err
+	return errors.Join(set("upperdir", l.upper), set("workdir", l.work))
+}
+
+// byName gives the same descriptors as paths.
+func (l *layerSet) byName(fs int) error {
+	var lower []string
+	for _, f := range l.lowers {
+		lower = append(lower, fdPath(f))
 	}
-	if err := set("workdir", l.work); err != nil {
-		return err
-	}
-	if !volatile {
-		return nil
-	}
-	if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
-		return mountError(fs, "overlay volatile", err)
+	for _, o := range [][2]string{{"lowerdir", strings.Join(lower, ":")}, {"upperdir", fdPath(l.upper)}, {"workdir", fdPath(l.work)}} {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return mountError(fs, "overlay "+o[0], err)
+		}
 	}
 	return nil
+}
+
+func fdPath(f *os.File) string {
+	fd, err := rawFd(f)
+	if err != nil {
+		return "/dev/null/closed"
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd)
+}
+
+// attach mounts our own layers over the work directory, one on the other. Overlayfs makes private copies of them, and
+// takes the directory itself by its descriptor, so that they can go at once.
+func (l *layerSet) attach() (detach func() error, err error) {
+	work, err := rawFd(l.work)
+	if err != nil {
+		return nil, err
+	}
+	detach = func() error {
+		if err := unix.Unmount(fdPath(l.own[0]), unix.MNT_DETACH); err != nil {
+			return os.NewSyscallError("umount", err)
+		}
+		return nil
+	}
+	for i, m := range l.own {
+		fd, err := rawFd(m)
+		if err == nil {
+			err = unix.MoveMount(fd, "", work, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+		}
+		if err != nil && i > 0 {
+			err = errors.Join(err, detach())
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("move_mount", err)
+		}
+	}
+	return detach, nil
 }
 
 // clearVolatile removes the mark by which overlayfs refuses a second volatile mount.

@@ -84,7 +84,7 @@ func huntJoining(t *testing.T, o SlotOptions) prey {
 		c.Capabilities = o.Capabilities
 		child, err := Enter(testContext(t), spawner(t), target(s), c)
 		must(t, err)
-		waitExit(t, child.PidFD)
+		waitExit(t, child)
 		child.PidFD.Close()
 	}
 	must(t, os.WriteFile(dir+"/stop", nil, 0o644))
@@ -180,7 +180,7 @@ func TestWorkDirBelowSymlink(t *testing.T) {
 			c := config(t, rootOf(t, lower, o.IDs), "sh", "-c", "touch here")
 			c.Process.Dir = d
 			if err := s.Launch(testContext(t), c); err == nil {
-				waitExit(t, s.PidFD())
+				waitExit(t, s.child)
 			}
 			check()
 		}
@@ -199,7 +199,7 @@ func TestMountTargets(t *testing.T) {
 			c := config(t, rootOf(t, lower, o.IDs), "true")
 			c.Mounts = []Mount{{Target: target, Tmpfs: 1 << 16}}
 			if err := s.Launch(testContext(t), c); err == nil {
-				waitExit(t, s.PidFD())
+				waitExit(t, s.child)
 			}
 			check()
 		}
@@ -231,7 +231,7 @@ func TestMountTargets(t *testing.T) {
 				refused++
 				continue
 			}
-			if st := waitExit(t, s.PidFD()); st.ExitStatus() != 0 {
+			if st := waitExit(t, s.child); st.ExitStatus() != 0 {
 				t.Errorf("status %#x", st)
 			}
 		}

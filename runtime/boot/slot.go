@@ -161,7 +161,11 @@ func failure(scripts []*script, tag uint32, errno syscall.Errno) error {
 
 // Ready waits until the slot is prepared. Arm and Launch do it too.
 func (s *Slot) Ready(ctx context.Context) error {
-	if s.state != slotPreparing {
+	switch s.state {
+	case slotPreparing:
+	case slotEnded:
+		return fault.New(fault.Busy, "cannot use %s: it has ended", s.o.ID)
+	default:
 		return nil
 	}
 	r, err := await(ctx, s.wire, s.scripts)

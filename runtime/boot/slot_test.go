@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,7 +129,7 @@ func runIn(t testing.TB, o SlotOptions, lower string, change func(*Config), args
 	w.Close()
 	out, err := io.ReadAll(r)
 	must(t, err)
-	return outcome{string(out), waitExit(t, s.PidFD())}
+	return outcome{string(out), waitExit(t, s.child)}
 }
 
 // both runs a test with a user namespace and without.
@@ -152,7 +151,7 @@ func TestLaunch(t *testing.T) {
 	both(t, func(t *testing.T, o SlotOptions) {
 		s := newSlot(t, o)
 		must(t, s.Launch(testContext(t), config(t, rootOf(t, image(t), o.IDs), "sh", "-c", "exit 9")))
-		if st := waitExit(t, s.PidFD()); st.ExitStatus() != 9 {
+		if st := waitExit(t, s.child); st.ExitStatus() != 9 {
 			t.Errorf("status %#x", st)
 		}
 	})
@@ -229,7 +228,7 @@ func TestNoStartAtEOF(t *testing.T) {
 		c.Mounts = []Mount{{Target: "/data", Source: cloned(t, dir, IDMap{})}}
 		must(t, s.Arm(testContext(t), c))
 		must(t, s.wire.close())
-		if st := waitExit(t, s.PidFD()); st.ExitStatus() == 0 {
+		if st := waitExit(t, s.child); st.ExitStatus() == 0 {
 			t.Errorf("status %#x: something ran", st)
 		}
 		if _, err := os.Stat(dir + "/started"); err == nil {
@@ -244,13 +243,9 @@ func TestClose(t *testing.T) {
 		if arm {
 			must(t, s.Arm(testContext(t), config(t, rootOf(t, image(t), mapped), "sleep", "100")))
 		}
-		pidfd, err := unix.Dup(int(s.PidFD().Fd()))
-		must(t, err)
 		must(t, s.Close())
 		must(t, s.Close())
-		f := os.NewFile(uintptr(pidfd), "pidfd")
-		waitExit(t, f)
-		f.Close()
+		waitExit(t, s.child)
 	}
 }
 
@@ -372,93 +367,6 @@ func TestPing(t *testing.T) {
 	})
 }
 
-func TestTerminal(t *testing.T) {
-	both(t, func(t *testing.T, o SlotOptions) {
-		lower := image(t)
-		withProbe(t, lower)
-		s := newSlot(t, o)
-		must(t, s.Ready(testContext(t)))
-		for _, init := range []bool{false} {
-			master, slave, err := OpenTerminal(s.Devpts(), o.IDs, 1000, 24, 80)
-			must(t, err)
-			defer master.Close()
-			c := config(t, rootOf(t, lower, o.IDs), "/bin/probe", "tty")
-			c.Process.Env = append(c.Process.Env, "BOOT_TEST_PART=probe")
-			c.Process.UID = 1000
-			c.TTY, c.Stdio, c.Init = true, [3]*os.File{slave, slave, slave}, init
-			must(t, s.Launch(testContext(t), c))
-			slave.Close()
-			line, err := bufio.NewReader(master).ReadString('\n')
-			must(t, err)
-			var got map[string]string
-			must(t, json.Unmarshal([]byte(line), &got))
-			for k, want := range map[string]string{"0": "/dev/pts/0", "2": "/dev/pts/0", "console": "same", "tty": "open", "size": "80x24", "leader": "true"} {
-				if got[k] != want {
-					t.Errorf("%s: %q, want %q", k, got[k], want)
-				}
-			}
-			waitExit(t, s.PidFD())
-		}
-	})
-}
-
-func cloned(t testing.TB, path string, ids IDMap) *os.File {
-	t.Helper()
-	f, err := os.OpenFile(path, unix.O_PATH, 0)
-	must(t, err)
-	defer f.Close()
-	m, err := CloneMount(f, false, ids)
-	must(t, err)
-	t.Cleanup(func() { m.Close() })
-	return m
-}
-
-func TestMounts(t *testing.T) {
-	both(t, func(t *testing.T, o SlotOptions) {
-		lower := image(t)
-		must(t, os.Mkdir(lower+"/run", 0o755))
-		must(t, os.Mkdir(lower+"/var", 0o755))
-		must(t, os.Symlink("/run", lower+"/var/run"))
-		dir, file := t.TempDir(), filepath.Join(t.TempDir(), "hosts")
-		must(t, os.WriteFile(dir+"/content", []byte("volume\n"), 0o644))
-		must(t, os.WriteFile(file, []byte("127.0.0.1 box\n"), 0o644))
-		got := runIn(t, o, lower, func(c *Config) {
-			c.ReadOnly = true
-			c.Mounts = []Mount{
-				{Target: "/data/a/b", Source: cloned(t, dir, o.IDs)},
-				{Target: "/data/ro", Source: cloned(t, dir, o.IDs), ReadOnly: true},
-				{Target: "/etc/hosts", Source: cloned(t, file, o.IDs), File: true},
-				{Target: "/scratch", Tmpfs: 1 << 20, NoExec: true},
-				{Target: "/var/run/sock", Source: cloned(t, file, o.IDs), File: true},
-				{Target: "/data/a/b/inner", Tmpfs: 1 << 20},
-				{Target: "/dev/shm", Tmpfs: 2 << 20},
-			}
-		}, "sh", "-c", `cat /data/a/b/content /etc/hosts /run/sock
-touch /data/a/b/new && echo rw; touch /data/ro/new || echo ro; touch /new || echo root ro; echo x > /scratch/x && echo scratch
-grep -E ' /(scratch|data/ro|data/a/b|data/a/b/inner|dev/shm) ' /proc/self/mountinfo | sed 's/.* \(\/[a-z/]*\) \([a-z,]*\) - .*/\1 \2/; s/,idmapped//'; stat -c %u:%g /data/a/b/content`)
-		want := `volume
-127.0.0.1 box
-127.0.0.1 box
-rw
-touch: /data/ro/new: Read-only file system
-ro
-touch: /new: Read-only file system
-root ro
-scratch
-/dev/shm rw,nosuid,nodev,noexec,relatime
-/data/a/b rw,nodev,relatime
-/data/ro ro,nodev,relatime
-/scratch rw,nosuid,nodev,noexec,relatime
-/data/a/b/inner rw,nosuid,nodev,relatime
-/dev/shm rw,nosuid,nodev,relatime
-0:0
-`
-		if got.out != want {
-			t.Errorf("got:\n%s\nwant:\n%s", got.out, want)
-		}
-	})
-}
-
 func TestHostNetwork(t *testing.T) {
 	both(t, func(t *testing.T, o SlotOptions) {
 		o.HostNet = true
@@ -510,3 +418,51 @@ func testCgroup(t *testing.T, o SlotOptions) {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
+
+// no_new_privs decides whether a setuid program of the image works.
+func TestSetuid(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		lower := image(t)
+		withProbe(t, lower)
+		copyFile(t, "/proc/self/exe", lower+"/bin/suid")
+		must(t, unix.Chmod(lower+"/bin/suid", 0o4755))
+		for _, noNew := range []bool{false, true} {
+			got := runIn(t, o, lower, func(c *Config) {
+				c.NoNewPrivs, c.Process.UID = noNew, 1000
+				c.Process.Env = append(c.Process.Env, "BOOT_TEST_PART=probe")
+			}, "/bin/suid", "status")
+			var status map[string]string
+			must(t, json.Unmarshal([]byte(got.out), &status))
+			want := map[bool]string{false: "1000 0 0 0", true: "1000 1000 1000 1000"}[noNew]
+			if status["Uid"] != want || status["Seccomp"] != "2" {
+				t.Errorf("no_new_privs %v: uids %s, want %s; seccomp %s", noNew, status["Uid"], want, status["Seccomp"])
+			}
+		}
+	})
+}
+
+// A profile that refuses what a waiting process must do is loaded after the wait; one that refuses the start itself is refused.
+func TestCustomProfile(t *testing.T) {
+	refuse := func(names string) []unix.SockFilter {
+		prog, err := seccomp.Parse(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":[` + names + `],"action":"SCMP_ACT_ERRNO"}]}`)
+		must(t, err)
+		return prog
+	}
+	got := run(t, SlotOptions{IDs: mapped}, func(c *Config) { c.Seccomp = refuse(`"read"`) }, "sh", "-c", "head -c1 /etc/passwd || echo refused")
+	if !strings.Contains(got.out, "refused") {
+		t.Errorf("got %q", got.out)
+	}
+	s := running(t, SlotOptions{IDs: mapped}, image(t), nil)
+	got = enterRun(t, target(s), func(c *EnterConfig) { c.Seccomp = refuse(`"clone","sendmsg","mkdir"`) }, "mkdir", "/tmp/x")
+	if !strings.Contains(got.out, "Operation not permitted") {
+		t.Errorf("got %q", got.out)
+	}
+	for _, names := range []string{`"execve"`, `"write"`} {
+		s := newSlot(t, SlotOptions{IDs: mapped})
+		c := config(t, rootOf(t, image(t), mapped), "true")
+		c.Seccomp = refuse(names)
+		if err := s.Arm(testContext(t), c); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a profile without %s: %v", names, err)
+		}
+	}
+}
