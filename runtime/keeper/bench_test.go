@@ -138,3 +138,21 @@ func TestFootprint(t *testing.T) {
 	}
 	leaks(t, c.PID(), 14)
 }
+
+// BenchmarkConnect is what a new ccd needs to know all that the keeper has, 300 containers here.
+func BenchmarkConnect(b *testing.B) {
+	bed := newBed(b)
+	bed.o.Binary = built(b)
+	c := bed.client()
+	var list []*box
+	for i := range 300 {
+		list = append(list, bed.box(c, fmt.Sprint("box", i)))
+	}
+	for b.Loop() {
+		bed.connect().Close()
+	}
+	b.StopTimer()
+	for _, x := range list {
+		x.end(0)
+	}
+}
