@@ -13,8 +13,16 @@ const dirType = syscall.S_IFDIR
 
 var errNotDir = fault.Wrap(syscall.ENOTDIR, "not a directory")
 
-// attr computes what stat shows. With look the content is rendered anew, else bytes rendered just now will do.
-func (t *Tree) attr(ctx context.Context, c Caller, n *node, look bool) (Attr, error) {
+// effort is how much a stat is worth.
+type effort uint8
+
+const (
+	glance effort = iota // only what may be kept must be true: a kernel holds its directory's lock over lookups
+	stat                 // bytes that were rendered just now will do
+)
+
+// attr computes what stat shows.
+func (t *Tree) attr(ctx context.Context, c Caller, n *node, e effort) (Attr, error) {
 	if n.kind == hostNode {
 		return t.hostAttr(ctx, c, n)
 	}
@@ -36,7 +44,7 @@ func (t *Tree) attr(ctx context.Context, c Caller, n *node, look bool) (Attr, er
 		a.Size, a.Mtime, _ = f.size()
 		a.Cache = false
 	case fileNode:
-		t.fileAttr(ctx, c, n, look, &a)
+		t.fileAttr(ctx, c, n, e, &a)
 	}
 	a.fillTimes(n, r.born)
 	if a.Cache {
@@ -70,7 +78,7 @@ func (n *node) dirOf() *Dir {
 // open reports whether everybody may pass: only then may a door pass callers without asking us.
 func (n *node) open() bool { return n.kind == hostNode || n.rights().mode&1 != 0 }
 
-func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, look bool, a *Attr) {
+func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, e effort, a *Attr) {
 	f := n.file
 	a.Cache = !f.Volatile
 	switch f.Kind {
@@ -78,12 +86,14 @@ func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, look bool, a *At
 		a.Cache, a.Private = false, true
 	case Log:
 		a.Cache = false
-		t.logAttr(ctx, c, n, a)
+		if e != glance {
+			t.logAttr(ctx, c, n, a)
+		}
 	case Ctl:
 		a.Cache, a.Private = false, true
-		a.Size = t.contentSize(ctx, c, n, look)
+		a.Size = t.contentSize(ctx, c, n, e)
 	default:
-		a.Size = t.contentSize(ctx, c, n, look)
+		a.Size = t.contentSize(ctx, c, n, e)
 	}
 }
 
@@ -111,11 +121,12 @@ func (t *Tree) logAttr(ctx context.Context, c Caller, n *node, a *Attr) {
 }
 
 // contentSize renders a file to know its size. A row that fails has size 0: its open says why.
-func (t *Tree) contentSize(ctx context.Context, c Caller, n *node, look bool) uint64 {
-	if !look {
-		if size, ok := n.peek(c, time.Now()); ok {
-			return uint64(size)
-		}
+func (t *Tree) contentSize(ctx context.Context, c Caller, n *node, e effort) uint64 {
+	if e == glance && (n.file.Volatile || n.file.Kind == Ctl) {
+		return n.lastSize()
+	}
+	if size, ok := n.peek(c, time.Now()); ok {
+		return uint64(size)
 	}
 	content, err := t.render(ctx, c, n)
 	if err != nil {
@@ -188,7 +199,7 @@ func (t *Tree) Getattr(ctx context.Context, c Caller, ino Ino, h *Handle) (Attr,
 		h = n.justOpened(c)
 	}
 	if h == nil {
-		return t.attr(ctx, c, n, false)
+		return t.attr(ctx, c, n, stat)
 	}
 	return h.attr(ctx)
 }

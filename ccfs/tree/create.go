@@ -145,7 +145,7 @@ func (t *Tree) Mkdir(ctx context.Context, c Caller, parent Ino, name string, mod
 		return Attr{}, t.failedName(c, p, name, "make", err)
 	}
 	n = t.hold(n)
-	return t.attr(ctx, c, n, true)
+	return t.attr(ctx, c, n, glance)
 }
 
 func (t *Tree) mkdir(ctx context.Context, c Caller, p *node, name string, mode uint32) (*node, error) {
@@ -233,7 +233,7 @@ func (t *Tree) Symlink(ctx context.Context, c Caller, parent Ino, name, target s
 		return Attr{}, t.failedName(c, p, name, "link", err)
 	}
 	n = t.hold(n)
-	return t.attr(ctx, c, n, true)
+	return t.attr(ctx, c, n, glance)
 }
 
 func (t *Tree) symlink(ctx context.Context, c Caller, p *node, name, target string) (*node, error) {
@@ -283,5 +283,5 @@ func (t *Tree) Link(ctx context.Context, c Caller, ino, parent Ino, name string)
 		return Attr{}, t.failedName(c, p, name, "link", err)
 	}
 	made = t.hold(made)
-	return t.attr(ctx, c, made, true)
+	return t.attr(ctx, c, made, glance)
 }

@@ -243,7 +243,7 @@ func (h *Handle) attr(ctx context.Context) (Attr, error) {
 	a := Attr{Ino: h.ino, Mode: n.fileType() | r.mode, UID: r.uid, GID: r.gid, Nlink: 1}
 	size, mtime, ok := h.file.size()
 	if !ok {
-		return h.t.attr(ctx, h.caller, n, false)
+		return h.t.attr(ctx, h.caller, n, stat)
 	}
 	a.Size, a.Mtime = size, mtime
 	a.fillTimes(n, r.born)

@@ -20,6 +20,7 @@ import (
 const (
 	shiftSize = 1 << 16 // ids of a container
 	nobody    = 65534   // what ids outside of it look like
+	maxDepth  = 2048    // of a path that the kernel can name
 )
 
 // hostDir asks the row for the directory, and the node for its path in it.
@@ -47,7 +48,7 @@ func (n *node) hostPath() string {
 	n.t.mu.Lock()
 	defer n.t.mu.Unlock()
 	p := "."
-	for q := n; q != nil && q.kind == hostNode; q = q.parent {
+	for q, depth := n, 0; q != nil && q.kind == hostNode && depth < maxDepth; q, depth = q.parent, depth+1 {
 		p = path.Join(q.name, p)
 	}
 	return p
@@ -82,30 +83,42 @@ func (t *Tree) childOfHost(ctx context.Context, c Caller, p *node, name string) 
 
 // hostStat makes the node of a path that exists. Its number comes from the file, so hard links share it.
 func (t *Tree) hostStat(h HostDir, p *node, rel, name string) (*node, error) {
-	fi, err := h.Root.Lstat(rel)
+	st, err := h.stat(rel)
 	if err != nil {
-		return nil, hostError(err)
+		return nil, err
 	}
-	st := fi.Sys().(*syscall.Stat_t)
 	top := p.hostTop()
 	n := &node{
-		t: t, kind: hostNode, id: top.id, rel: top.rel, gen: hostNumber(st.Dev, st.Ino), dir: top.dir, obj: top.obj,
-		host: top, parent: p, name: name,
+		t: t, kind: hostNode, id: top.id, rel: top.rel, gen: hostNumber(device(&st), st.Ino), dir: top.dir, obj: top.obj,
+		host: top, parent: p, name: name, birth: st.Btime.Sec*1e9 + int64(st.Btime.Nsec),
 	}
-	n.setHostStat(h, st)
+	n.setHostStat(h, &st)
 	return n, nil
 }
+
+// stat is lstat with the time of birth.
+func (h HostDir) stat(rel string) (st unix.Statx_t, err error) {
+	f, err := h.Root.OpenFile(rel, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return st, hostError(err)
+	}
+	defer f.Close()
+	err = unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	return st, hostError(err)
+}
+
+func device(st *unix.Statx_t) uint64 { return unix.Mkdev(st.Dev_major, st.Dev_minor) }
 
 // hostNumber tells files of one host directory apart.
 func hostNumber(dev, ino uint64) uint64 { return mix(dev) + ino }
 
-func (n *node) setHostStat(h HostDir, st *syscall.Stat_t) {
+func (n *node) setHostStat(h HostDir, st *unix.Statx_t) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.mode = st.Mode
+	n.mode = uint32(st.Mode)
 	if st.Mode&syscall.S_IFMT == syscall.S_IFIFO {
 		// The kernel opens a fifo by itself and blocks. A socket is shown as well and cannot be opened.
-		n.mode = st.Mode&^uint32(syscall.S_IFMT) | syscall.S_IFSOCK
+		n.mode = uint32(st.Mode)&^syscall.S_IFMT | syscall.S_IFSOCK
 	}
 	n.hostUID, n.hostGID = h.shown(st.Uid), h.shown(st.Gid)
 }
@@ -133,20 +146,19 @@ func (t *Tree) hostAttr(ctx context.Context, c Caller, n *node) (Attr, error) {
 	if err != nil {
 		return Attr{}, err
 	}
-	fi, err := h.Root.Lstat(rel)
+	st, err := h.stat(rel)
 	if err != nil {
-		return Attr{}, hostError(err)
+		return Attr{}, err
 	}
-	st := fi.Sys().(*syscall.Stat_t)
-	n.setHostStat(h, st)
+	n.setHostStat(h, &st)
 	r := n.hostRights()
 	a := Attr{
-		Ino: n.ino, Mode: n.mode, Size: uint64(st.Size), UID: r.uid, GID: r.gid, Nlink: uint32(st.Nlink),
-		Mtime: time.Unix(st.Mtim.Unix()), Ctime: time.Unix(st.Ctim.Unix()), Birth: time.Unix(st.Ctim.Unix()),
+		Ino: n.ino, Mode: n.fileType() | r.mode, Size: st.Size, UID: r.uid, GID: r.gid, Nlink: st.Nlink,
+		Mtime: statTime(st.Mtime), Ctime: statTime(st.Ctime), Birth: statTime(st.Btime),
 	}
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFCHR, syscall.S_IFBLK:
-		a.Rdev = uint32(st.Rdev)
+		a.Rdev = uint32(unix.Mkdev(st.Rdev_major, st.Rdev_minor))
 	case syscall.S_IFLNK:
 		if link, err := t.hostReadlink(ctx, c, n); err == nil {
 			a.Size = uint64(len(link))
@@ -154,6 +166,8 @@ func (t *Tree) hostAttr(ctx context.Context, c Caller, n *node) (Attr, error) {
 	}
 	return a, nil
 }
+
+func statTime(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
 
 // hostReadlink shows where a link leads, made relative and kept inside: the kernel of whoever reads it follows it in
 // its own name space, where /etc/passwd is the host's.

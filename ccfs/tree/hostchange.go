@@ -16,17 +16,14 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// hostMake does what all makers of names share: rights, the deed, the owner (the container's root), the node.
+// hostMake does what all makers of names share: rights, the deed as the container's root, the node.
 func (t *Tree) hostMake(ctx context.Context, c Caller, p *node, name, op string, deed func(HostDir, string) error) (*node, error) {
 	h, rel, err := t.writableHost(ctx, c, p, "make names in")
 	if err != nil {
 		return nil, err
 	}
 	rel = path.Join(rel, name)
-	err = hostError(deed(h, rel))
-	if err == nil {
-		err = hostError(h.Root.Lchown(rel, int(h.UIDBase), int(h.UIDBase)))
-	}
+	err = hostError(h.asRoot(func() error { return deed(h, rel) }))
 	t.audit(c, op, p.below(&node{}, name), "", err)
 	if err != nil {
 		return nil, err

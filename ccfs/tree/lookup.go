@@ -6,7 +6,8 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// Lookup finds a name. The door owes one Forget for every success of Lookup, Create, Mkdir and Symlink.
+// Lookup finds a name. The door owes one Forget for every success of Lookup, Create, Mkdir and Symlink. Of a file whose
+// attributes may not be kept the size is the last one known: whoever wants to know asks Getattr.
 func (t *Tree) Lookup(ctx context.Context, c Caller, parent Ino, name string) (Attr, error) {
 	p, err := t.node(parent)
 	if err != nil {
@@ -23,7 +24,7 @@ func (t *Tree) Lookup(ctx context.Context, c Caller, parent Ino, name string) (A
 		return Attr{}, err
 	}
 	n = t.hold(n)
-	a, err := t.attr(ctx, c, n, true)
+	a, err := t.attr(ctx, c, n, glance)
 	if err != nil {
 		t.Forget(n.ino, 1)
 	}

@@ -37,6 +37,7 @@ type node struct {
 	entry string // path in the EntrySource
 	draft *scratch
 	host  *node // of a hostNode: the Dir's node
+	birth int64 // of a hostNode: when its file was made, since file systems use their numbers again
 
 	// Guarded by Tree.mu.
 	parent *node
@@ -53,6 +54,7 @@ type node struct {
 	fresh   []byte    // rendered at the last lookup, for the open that follows
 	freshAt time.Time // zero when there is none
 	freshOf asker     // whose lookup it was: content may depend on the caller
+	size    uint64    // of the last content
 	sum     uint64
 	mtime   time.Time
 }
@@ -62,7 +64,7 @@ type node struct {
 const freshFor = 50 * time.Millisecond
 
 func (n *node) same(m *node) bool {
-	return n.id == m.id && n.rel == m.rel && n.gen == m.gen && n.kind == m.kind && n.obj == m.obj
+	return n.id == m.id && n.rel == m.rel && n.gen == m.gen && n.kind == m.kind && n.obj == m.obj && n.birth == m.birth
 }
 
 // class orders the names of a directory, for readdir and in the highest bits of inode numbers, by which cp sorts: a
@@ -143,10 +145,11 @@ func (n *node) rendered(c Caller, content []byte, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fresh, n.freshAt, n.freshOf = content, now, asker{c.UID, c.PID, c.Session}
-	n.setSum(sum, now)
+	n.setSum(content, sum, now)
 }
 
-func (n *node) setSum(sum uint64, now time.Time) {
+func (n *node) setSum(content []byte, sum uint64, now time.Time) {
+	n.size = uint64(len(content))
 	if n.mtime.IsZero() {
 		n.mtime = n.born()
 	} else if n.sum != sum {
@@ -159,8 +162,14 @@ func (n *node) setSum(sum uint64, now time.Time) {
 func (n *node) noted(content []byte, now time.Time) {
 	sum := maphash.Bytes(seed, content)
 	n.mu.Lock()
-	n.setSum(sum, now)
+	n.setSum(content, sum, now)
 	n.mu.Unlock()
+}
+
+func (n *node) lastSize() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.size
 }
 
 // take hands over the bytes that a stat rendered just now, if nothing changed since.

@@ -143,8 +143,11 @@ func (t *Tree) unref(st *objState) {
 	}
 }
 
-// next returns a channel that is closed at the object's next change.
+// next returns a channel that is closed at the object's next change; outside of objects nothing is ever told to change.
 func (st *objState) next() <-chan struct{} {
+	if st == nil {
+		return nil
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.wake == nil {

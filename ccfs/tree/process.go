@@ -34,14 +34,14 @@ func ancestry(tid uint32) []process {
 	return line
 }
 
-type stat struct {
+type procStat struct {
 	parent, session uint32
 	start           uint64
 }
 
 // readStat reads /proc/PID/stat (proc_pid_stat(5)): the fields behind the name, which may hold anything but ends at
 // the last parenthesis.
-func readStat(pid uint32) (s stat, ok bool) {
+func readStat(pid uint32) (s procStat, ok bool) {
 	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
 	if err != nil {
 		return s, false
@@ -54,5 +54,5 @@ func readStat(pid uint32) (s stat, ok bool) {
 		n, _ := strconv.ParseUint(string(fields[i]), 10, 64)
 		return n
 	}
-	return stat{uint32(number(1)), uint32(number(3)), number(19)}, true
+	return procStat{uint32(number(1)), uint32(number(3)), number(19)}, true
 }

@@ -63,12 +63,10 @@ func (f *stream) watchEnd() {
 }
 
 func (f *stream) read(ctx context.Context, p []byte, _ int64, nonblock bool) (int, error) {
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return 0, fault.New(fault.Interrupted, "interrupted")
+	if err := f.myTurn(ctx, nonblock); err != nil {
+		return 0, err
 	}
+	defer func() { <-f.turn }()
 	if len(f.rest) > 0 {
 		n := copy(p, f.rest)
 		f.rest = f.rest[n:]
@@ -85,6 +83,24 @@ func (f *stream) read(ctx context.Context, p []byte, _ int64, nonblock bool) (in
 		f.rest = f.rest[n:]
 	}
 	return n, err
+}
+
+// myTurn waits until no other reader of the handle is at work.
+func (f *stream) myTurn(ctx context.Context, nonblock bool) error {
+	if nonblock {
+		select {
+		case f.turn <- struct{}{}:
+			return nil
+		default:
+			return fault.New(fault.NoData, "another reader waits already")
+		}
+	}
+	select {
+	case f.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fault.New(fault.Interrupted, "interrupted")
+	}
 }
 
 // receive reads from the connection until there is something, the stream ends, or the reader goes away.

@@ -44,7 +44,7 @@ soon() { # COMMAND...: it succeeds within 20 seconds
 has() { grep -q -- "$2" "$1" || fail "$1 holds <$(cat "$1")>, want <$2> in it"; }
 mkdir "$B" "$N"
 trap '{ cd /; echo stop > $B/ctl; rmdir $B; rmdir $N; } 2> /dev/null' EXIT
-cd "$B"
+cd "$B" || exit 1
 `
 
 // Scripts are all of them by name.
