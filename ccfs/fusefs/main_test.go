@@ -131,7 +131,8 @@ func serveAt(t testing.TB, dir, treeName string, env ...string) *served {
 	s.cmd.Env = append(os.Environ(), role+"=server", "CC_FUSEFS_DIR="+dir, "CC_FUSEFS_TREE="+treeName)
 	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stderr = s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// It ends with its standard input, should the tests die. Not by Pdeathsig: that counts the thread that started it, and
+	// tests that are other users end threads.
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
