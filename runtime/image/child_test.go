@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
@@ -31,6 +30,11 @@ func TestMain(m *testing.M) {
 }
 
 func childMain(what string, args []string) error {
+	if what == "host" || what == "full" { // childCommand gave them a mount namespace
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+	}
 	if what == "host" {
 		return hostChild(args[0])
 	}
@@ -55,6 +59,9 @@ func childCommand(what string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+what)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if what == "host" || what == "full" {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNS
+	}
 	return cmd
 }
 
@@ -70,13 +77,6 @@ func child(t testing.TB, what string, args ...string) (out string, rss int64, er
 // hostChild proves, in a mount namespace of its own, that a container's overlay can be put over the host's root with its
 // upper below that root, that it is writable and changes nothing outside; plain, and with the ids of a user namespace.
 func hostChild(dir string) error {
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return err
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
 	root, err := hostImage().Root()
 	if err != nil {
 		return err

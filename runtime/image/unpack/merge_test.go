@@ -87,7 +87,7 @@ func TestMetadata(t *testing.T) {
 		if err := unix.Lstat(filepath.Join(root, name), &st); err != nil {
 			t.Fatal(err)
 		}
-		if st.Mode&0o7777 != mode || st.Uid != uid || st.Gid != gid || st.Nlink != nlink && nlink > 0 || !time.Unix(st.Mtim.Unix()).Equal(day(d)) {
+		if st.Mode&0o7777 != mode || st.Uid != uid || st.Gid != gid || uint64(st.Nlink) != nlink && nlink > 0 || !time.Unix(st.Mtim.Unix()).Equal(day(d)) {
 			t.Errorf("%s: %o %d:%d links %d %v, want %o %d:%d %d %v", name, st.Mode&0o7777, st.Uid, st.Gid, st.Nlink, time.Unix(st.Mtim.Unix()).UTC(), mode, uid, gid, nlink, day(d))
 		}
 	}
