@@ -21,7 +21,7 @@ import (
 //
 //	state    volatile, another content at each rendering   stream   blocks; prints what is written to it
 //	ctl      wait (until its caller stops), nothing        log      a real file, CC_FUSEFS_LOG
-//	panic    its row panics                                slow/hang  its row sleeps and ignores its context
+//	panic    its row panics                                hang       its row sleeps and ignores its context
 //	few/ thousand/ tenthousand/   objects: thing-00000/{setting,version,owned}
 type rows struct {
 	t     *tree.Tree
@@ -40,10 +40,8 @@ func rowsTree() (*tree.Tree, error) {
 			{Name: "nothing", Doc: "does nothing", Run: func(*tree.Request, words.Message) error { return nil }},
 		}},
 		{Name: "panic", Kind: tree.Scalar, Mode: 0o444, Volatile: true, Read: func(*tree.Request) ([]byte, error) { panic("on purpose") }},
+		{Name: "hang", Kind: tree.Scalar, Mode: 0o444, Volatile: true, Hidden: true, Read: hang},
 	}}
-	dir.Dirs = append(dir.Dirs, &tree.Dir{Name: "slow", Mode: 0o755, Doc: "slow rows", Hidden: true, Files: []tree.File{
-		{Name: "hang", Kind: tree.Scalar, Mode: 0o444, Volatile: true, Read: hang},
-	}})
 	if r.log != "" {
 		dir.Files = append(dir.Files, tree.File{Name: "log", Kind: tree.Log, Mode: 0o444, Log: r.openLog})
 	}
