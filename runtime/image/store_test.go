@@ -449,3 +449,32 @@ func FuzzReference(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDocuments reads any bytes as each of a registry's documents.
+func FuzzDocuments(f *testing.F) {
+	img := imagetest.Image(v1.Config{Cmd: []string{"x"}}, imagetest.Tar(imagetest.File("a", "1")))
+	raw, _ := img.RawManifest()
+	f.Add(raw)
+	raw, _ = img.RawConfigFile()
+	f.Add(raw)
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"platform":null},{"platform":{"os":"linux"}}]}`))
+	f.Add([]byte(`{"schemaVersion":2,"config":{"digest":"sha256:"},"layers":[null]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		kindOf(raw, "")
+		if d, err := choose(raw, hostPlatform()); err == nil {
+			checkDescriptor(d)
+		}
+		m, err := parseManifest(raw)
+		c, err2 := parseConfig(raw)
+		if err == nil && err2 == nil {
+			pair(m, c)
+		}
+		if err == nil {
+			for _, l := range m.Layers {
+				if strings.ContainsAny(l.Digest.Hex, "/.") || len(l.Digest.Hex) != 64 {
+					t.Errorf("%q", l.Digest.Hex)
+				}
+			}
+		}
+	})
+}

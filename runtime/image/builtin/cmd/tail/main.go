@@ -12,11 +12,10 @@ import (
 )
 
 type options struct {
-	n          int64
-	bytes      bool
-	from       bool // +N: from the Nth on
-	follow     bool
-	manyTitles bool
+	n      int64
+	bytes  bool
+	from   bool // +N: from the Nth on
+	follow bool
 }
 
 func main() {
