@@ -292,7 +292,7 @@ func (m *Manager) resume() {
 		c.mu.Lock()
 		news := c.late != nil || c.st.State != c.found
 		if c.late != nil {
-			m.warm.janitor(c.late)
+			m.janitor.later(c.late)
 			c.late = nil
 		}
 		st, r := c.st, c.body

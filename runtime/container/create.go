@@ -52,6 +52,7 @@ func (m *Manager) Run(ctx context.Context, name string, uid, gid uint32, change 
 
 // create makes the record and returns the container with its op lock held.
 func (m *Manager) create(n New) (*Container, error) {
+	m.janitor.breathe()
 	spec := Default()
 	if n.Spec != nil {
 		if err := n.Spec(&spec); err != nil {

@@ -210,7 +210,7 @@ func (c *cloud) settle(t testing.TB) {
 		w := c.Manager.warm
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return len(w.jobs) == 0 && w.doing == 0 && w.missingLocked() == nil
+		return !c.janitor.busy() && w.missingLocked() == nil
 	})
 }
 

@@ -26,6 +26,7 @@ type Manager struct {
 	work    sync.WaitGroup // everything that runs in the background
 	saver   saver
 	warm    *warm
+	janitor *janitor
 	etc     *etcFiles
 	filters filters
 	users   users
@@ -224,6 +225,6 @@ func (m *Manager) discard(dir string) error {
 	if err := os.Rename(dir, to); err != nil {
 		return err
 	}
-	m.warm.janitor(func() { removeTree(to, m.log) })
+	m.janitor.later(func() { removeTree(to, m.log) })
 	return nil
 }

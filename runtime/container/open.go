@@ -43,6 +43,7 @@ func newManager(conf Config) *Manager {
 	}
 	m.saver.wake = make(chan struct{}, 1)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.janitor = newJanitor()
 	m.warm = newWarm(m, conf.Warm)
 	return m
 }
@@ -68,10 +69,12 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	m.work.Go(m.exits)
 	m.work.Go(m.saveLoop)
-	m.work.Go(m.warm.clean)
+	for range janitors {
+		m.work.Go(func() { m.janitor.work(m.ctx) })
+	}
 	m.work.Go(m.warm.refill)
 	for _, dir := range left {
-		m.warm.janitor(func() { removeTree(dir, m.log) })
+		m.janitor.later(func() { removeTree(dir, m.log) })
 	}
 	m.resume()
 	return nil

@@ -112,7 +112,7 @@ func (m *Manager) closePart(p *part) {
 
 // release gives back what a slot held, in the background: its kernel objects take their time to go.
 func (m *Manager) release(att *vpc.Attachment, group *cgroup.Group, files ...*os.File) {
-	m.warm.janitor(func() {
+	m.janitor.later(func() {
 		if att != nil {
 			if err := m.conf.Networks.Release(context.Background(), att); err != nil {
 				m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)

@@ -172,7 +172,7 @@ func (m *Manager) teardown(c *Container, r *run, final bool) {
 		c.mu.Lock()
 		c.leaving = gone
 		c.mu.Unlock()
-		m.warm.janitor(func() {
+		m.janitor.later(func() {
 			defer close(gone)
 			c.dropView(nil)
 			closeAll(files...)

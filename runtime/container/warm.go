@@ -2,8 +2,6 @@ package container
 
 import (
 	"context"
-	"log/slog"
-	"os"
 	"sync"
 	"time"
 )
@@ -77,16 +75,13 @@ type warm struct {
 	armed map[*Container]time.Time
 	last  time.Time // when something was taken
 	first time.Time // the first use since the last refill
-	jobs  []func()
-	doing int           // jobs the janitor has taken and not finished
-	idle  chan struct{} // a token when jobs were added
 	shut  bool
 }
 
 func newWarm(m *Manager, most int) *warm {
 	return &warm{
 		m: m, most: most,
-		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1),
+		wake:  make(chan struct{}, 1),
 		slots: map[slotKey]*shelf[*part]{}, homes: map[string]*shelf[*home]{}, armed: map[*Container]time.Time{},
 	}
 }
@@ -336,7 +331,7 @@ func (m *Manager) DrainVPC(name string) {
 	w.mu.Unlock()
 	w.closeAll(parts, nil)
 	m.disarmThose(armed, func(c *Container) bool { return c.spec.VPC == name })
-	w.flush()
+	w.m.janitor.flush()
 }
 
 // DrainImage closes the warm parts that hold an image.
@@ -355,7 +350,7 @@ func (m *Manager) DrainImage(digest string) {
 	w.mu.Unlock()
 	w.closeAll(nil, homes)
 	m.disarmThose(armed, func(c *Container) bool { return c.st.Digest == digest })
-	w.flush()
+	w.m.janitor.flush()
 }
 
 func (m *Manager) disarmThose(list []*Container, which func(*Container) bool) {
@@ -387,61 +382,4 @@ func (w *warm) close() {
 	}
 	w.mu.Unlock()
 	w.closeAll(parts, homes)
-}
-
-// janitor runs f later, off everybody's path.
-func (w *warm) janitor(f func()) {
-	w.mu.Lock()
-	w.jobs = append(w.jobs, f)
-	w.mu.Unlock()
-	select {
-	case w.idle <- struct{}{}:
-	default:
-	}
-}
-
-// flush waits until the janitor has done what was asked so far.
-func (w *warm) flush() {
-	done := make(chan struct{})
-	w.janitor(func() { close(done) })
-	select {
-	case <-done:
-	case <-w.m.ctx.Done():
-	}
-}
-
-// clean is the goroutine that does the janitor's jobs; it finishes them before it ends.
-func (w *warm) clean() {
-	for {
-		w.mu.Lock()
-		jobs := w.jobs
-		w.jobs, w.doing = nil, len(jobs)
-		w.mu.Unlock()
-		for _, f := range jobs {
-			f()
-		}
-		w.mu.Lock()
-		w.doing = 0
-		w.mu.Unlock()
-		if len(jobs) > 0 {
-			continue
-		}
-		select {
-		case <-w.idle:
-		case <-w.m.ctx.Done():
-			w.mu.Lock()
-			left := len(w.jobs)
-			w.mu.Unlock()
-			if left == 0 {
-				return
-			}
-		}
-	}
-}
-
-// removeTree removes a directory of ours and says so when it cannot.
-func removeTree(dir string, log *slog.Logger) {
-	if err := os.RemoveAll(dir); err != nil {
-		log.Warn("cannot remove", "dir", dir, "err", err)
-	}
 }
