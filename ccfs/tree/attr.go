@@ -21,6 +21,11 @@ const (
 	stat                 // bytes that were rendered just now will do
 )
 
+// glanceSize stands for the size of what was not rendered: more than any file has. Nobody sees it, since these attributes
+// may not be kept; but sendfile(2), which busybox cat uses, reads up to the size that the kernel heard last, and
+// corrects it when a read comes back short.
+const glanceSize = maxText
+
 // attr computes what stat shows.
 func (t *Tree) attr(ctx context.Context, c Caller, n *node, e effort) (Attr, error) {
 	if n.kind == hostNode {
@@ -86,7 +91,9 @@ func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, e effort, a *Att
 		a.Cache, a.Private = false, true
 	case Log:
 		a.Cache = false
-		if e != glance {
+		if e == glance {
+			a.Size = n.lastSize()
+		} else {
 			t.logAttr(ctx, c, n, a)
 		}
 	case Ctl:
@@ -123,7 +130,7 @@ func (t *Tree) logAttr(ctx context.Context, c Caller, n *node, a *Attr) {
 // contentSize renders a file to know its size. A row that fails has size 0: its open says why.
 func (t *Tree) contentSize(ctx context.Context, c Caller, n *node, e effort) uint64 {
 	if e == glance && (n.file.Volatile || n.file.Kind == Ctl) {
-		return n.lastSize()
+		return glanceSize
 	}
 	if size, ok := n.peek(c, time.Now()); ok {
 		return uint64(size)

@@ -7,7 +7,7 @@ import (
 )
 
 // Lookup finds a name. The door owes one Forget for every success of Lookup, Create, Mkdir and Symlink. Of a file whose
-// attributes may not be kept the size is the last one known: whoever wants to know asks Getattr.
+// attributes may not be kept the size is only an upper bound: whoever wants to know asks Getattr.
 func (t *Tree) Lookup(ctx context.Context, c Caller, parent Ino, name string) (Attr, error) {
 	p, err := t.node(parent)
 	if err != nil {
@@ -100,7 +100,9 @@ func (t *Tree) fileChild(ctx context.Context, c Caller, p *node, name string, f 
 	if f.Kind == Log {
 		err := t.withLog(ctx, c, n, func(l LogFile) error {
 			n.gen = l.Generation()
-			return nil
+			size, _, err := l.Size()
+			n.size = uint64(max(size, 0))
+			return err
 		})
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err

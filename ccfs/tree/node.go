@@ -166,6 +166,12 @@ func (n *node) noted(content []byte, now time.Time) {
 	n.mu.Unlock()
 }
 
+func (n *node) setSize(size uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.size = size
+}
+
 func (n *node) lastSize() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -107,6 +107,9 @@ func (t *Tree) hold(n *node) *node {
 		if old.same(n) {
 			old.refs++
 			old.parent, old.name = n.parent, n.name
+			if n.size > 0 { // of a log
+				old.setSize(n.size)
+			}
 			return old
 		}
 	}

@@ -39,6 +39,19 @@ for line in open("$T/list"):
     assert os.stat("$T/z").st_size == int(size), f
 E
 `},
+	// busybox cat asks for no size, and its sendfile believes the one that the kernel heard last.
+	"read/sendfile": {Needs: "busybox", Text: `
+eq "$(busybox cat status | head -n 1)" 'state defined'
+stat status > /dev/null; echo start > ctl; for i in $(seq 100); do echo lots$i > memory 2> /dev/null; done
+eq "$(busybox cat error | wc -l)" 16
+echo say hello > ctl; eq "$(busybox cat stdout)" hello
+stat stdout > /dev/null; echo say hello > ctl; eq "$(busybox cat stdout)" $'hello\nhello'
+`},
+	"read/sendfile-after-stat": {Needs: "busybox", Text: `
+echo a > memory 2> /dev/null; cat error > /dev/null; stat error > /dev/null
+echo b > memory 2> /dev/null; echo c > memory 2> /dev/null
+eq "$(busybox cat error | wc -l)" 3
+`},
 	// A value that changes at every look is still as long as stat said.
 	"read/volatile-files": {Needs: "tar rsync git", Text: `
 for i in 1 2 3; do
