@@ -16,14 +16,14 @@ type attachment struct {
 
 	stdin, stdout, stderr string
 	tell                  func(message string) error // to the ctl
-	wait                  func() (end, error)        // until it has ended
+	wait                  func() (end, error)        // when its streams have ended
 	eof                   func() error               // what ends the program's stdin
 }
 
-// end is how a program ended: the line that tells it, and whether the daemon went away meanwhile.
+// end is how a program ended: the line that tells it, and whether its streams may have ended before it did.
 type end struct {
-	line      string
-	disturbed bool
+	line    string
+	partial bool
 }
 
 // container attaches to what a run line started.
@@ -33,14 +33,23 @@ func (a *attachment) container(dir string) {
 	a.stdin, a.stdout, a.stderr = dir+"/stdin", dir+"/live/stdout", dir+"/live/stderr"
 	a.tell = func(m string) error { return t.fs.WriteFile(dir+"/ctl", m+"\n", false) }
 	a.eof = func() error { return a.tell("eof") }
-	a.wait = func() (end, error) {
-		disturbed, err := t.await(dir + "/wait/exited")
-		if err != nil {
-			return end{}, err
+	a.wait = func() (end, error) { return t.exited(dir, a.c.opt.has("restart")) }
+}
+
+// exited returns how a container ended, when its streams have. Mostly it is known by then. If not, a restart
+// policy may start it again, or the daemon ended and its streams with it: what they lack is to be read again.
+func (t *tree) exited(dir string, restarts bool) (end, error) {
+	if !restarts {
+		line, err := readAll(t.fs, dir+"/exit")
+		if err == nil && (len(line) > 0 || t.dry) {
+			return end{line: string(line)}, nil
 		}
-		line, err := t.patient(dir + "/exit")
-		return end{string(line), disturbed}, err
 	}
+	if err := t.await(dir + "/wait/exited"); err != nil {
+		return end{}, err
+	}
+	line, err := t.patient(dir + "/exit")
+	return end{string(line), true}, err
 }
 
 // run carries the streams until the program has ended, and returns its exit status.
@@ -66,16 +75,7 @@ func (a *attachment) run() (exitStatus, error) {
 			go a.input()
 		}
 	}
-	how, err := a.wait()
-	for _, s := range copies {
-		e := <-s.done
-		if how.disturbed && e == nil {
-			e = c.tree.followAgain(s.name, s.have, s.to)
-		}
-		if err == nil && e != nil && !is(e, syscall.ENOENT) {
-			err = e
-		}
-	}
+	how, err := a.end(copies)
 	if c.tree.dry {
 		return 0, nil
 	}
@@ -83,6 +83,24 @@ func (a *attachment) run() (exitStatus, error) {
 		return 0, a.lost(err)
 	}
 	return a.status(how.line)
+}
+
+// end waits for the streams and the program to end.
+func (a *attachment) end(copies []*copying) (end, error) {
+	var errs []error
+	for _, s := range copies {
+		if err := <-s.done; err != nil && !is(err, syscall.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	how, err := a.wait()
+	errs = append(errs, err)
+	for _, s := range copies {
+		if how.partial && err == nil {
+			errs = append(errs, a.c.tree.followAgain(s.name, s.have, s.to))
+		}
+	}
+	return how, join(errs)
 }
 
 // lost says what became of the program when cc could not follow it to the end.

@@ -26,7 +26,6 @@ read -r name id <&3
 exec 3>&-
 cat /cc/container/c0ffee00/live/stdout
 cat /cc/container/c0ffee00/live/stderr
-cat /cc/container/c0ffee00/wait/exited
 cat /cc/container/c0ffee00/exit
 rmdir /cc/container/c0ffee00`},
 		{"run, dry", []string{"--dry-run", "run", "--rm", "true"}, `
@@ -36,7 +35,6 @@ read -r name id <&3
 exec 3>&-
 cat /cc/container/$name/live/stdout
 cat /cc/container/$name/live/stderr
-cat /cc/container/$name/wait/exited
 cat /cc/container/$name/exit
 rmdir /cc/container/$name`},
 		{"run of lines", []string{"--dry-run", "run", "-d", "sh", "-c", "a\nb"}, `

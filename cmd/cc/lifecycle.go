@@ -140,7 +140,7 @@ func runStop(c *call) error {
 		if c.opt.on("detach") {
 			break
 		}
-		if _, err := c.tree.await(dir + "/wait/exited"); err != nil && !is(err, syscall.ENOENT) {
+		if err := c.tree.await(dir + "/wait/exited"); err != nil && !is(err, syscall.ENOENT) {
 			errs = append(errs, c.tree.explain(err, "wait for the end of "+dir))
 		}
 	}

@@ -130,7 +130,7 @@ func (c *call) cloudStatus() error {
 		return writeJSON(c.out, map[string]any{"version": strings.TrimSpace(version), "states": count,
 			"containers": t.objects(), "vpcs": v.objects(), "jobs": jobs.objects()})
 	}
-	c.say(summary(strings.TrimSpace(version), count, len(v.rows)))
+	c.say(summary("ccd "+strings.TrimPrefix(strings.TrimSpace(version), "ccd "), count, len(v.rows)))
 	for _, one := range []*table{t, v, jobs} {
 		if len(one.rows) == 0 {
 			continue

@@ -105,23 +105,21 @@ func (t *tree) patient(name string) ([]byte, error) {
 }
 
 // await reads a wait file until its condition is met, over restarts of the daemon: one that ends in order ends
-// its readers without an answer. disturbed tells that there was such a restart, so that other streams may have
-// ended before their time too.
-func (t *tree) await(name string) (disturbed bool, err error) {
+// its readers without an answer.
+func (t *tree) await(name string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		b, err := readAll(t.fs, name)
 		switch {
 		case err == nil && (len(b) > 0 || t.dry):
-			return disturbed, nil
+			return nil
 		case err != nil && !gone(err):
-			return disturbed, err
+			return err
 		}
-		disturbed = true
 		<-tick.C
 		if !t.back() {
-			return true, syscall.ENOTCONN
+			return syscall.ENOTCONN
 		}
 	}
 }

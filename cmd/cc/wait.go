@@ -31,7 +31,7 @@ var waitVerb = verb{
 }
 
 func (c *call) waitOne(dir, state, file string) error {
-	if _, err := c.tree.await(dir + file); err != nil {
+	if err := c.tree.await(dir + file); err != nil {
 		return c.tree.explain(err, "wait for "+dir)
 	}
 	if state != "exited" || c.tree.dry {
