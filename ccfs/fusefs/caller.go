@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/ccfs/tree"
 )
@@ -28,8 +29,9 @@ func groupsOf(pid uint32) []uint32 {
 	return groups
 }
 
-// stopWishes are the signals by which people and service managers ask a program to stop: HUP INT QUIT KILL TERM.
-const stopWishes = 1<<(1-1) | 1<<(2-1) | 1<<(3-1) | 1<<(9-1) | 1<<(15-1)
+// stopWishes are the signals by which people and service managers ask a program to stop, as bits of SigPnd
+// (proc_pid_status(5): signal n is bit n-1).
+const stopWishes uint64 = (1<<unix.SIGHUP | 1<<unix.SIGINT | 1<<unix.SIGQUIT | 1<<unix.SIGKILL | 1<<unix.SIGTERM) >> 1
 
 // wantsToStop reports whether the caller has a signal pending that should end a write in which it waits. A caller that we
 // cannot see counts as gone.
