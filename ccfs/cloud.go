@@ -123,6 +123,19 @@ func (c *Cloud) Watch(t *tree.Tree) {
 	})
 }
 
+// asWritten updates a spec. What the text itself has wrong is said by its file, not by the object.
+func asWritten[S any](change func(*S) error, update func(func(*S) error) error) error {
+	var wrong error
+	err := update(func(s *S) error {
+		wrong = change(s)
+		return wrong
+	})
+	if wrong != nil {
+		return wrong
+	}
+	return err
+}
+
 // pairs prints `key value` lines.
 func pairs(list []words.Opt) []byte {
 	var b strings.Builder

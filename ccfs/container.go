@@ -138,7 +138,7 @@ var containerRows = tree.Settings[container.Spec]{
 	Rows: containerSettings,
 	Spec: func(o tree.Object) container.Spec { return o.(*container.Container).Spec() },
 	Update: func(ctx context.Context, o tree.Object, change func(*container.Spec) error) error {
-		return o.(*container.Container).Update(ctx, change)
+		return asWritten(change, func(change func(*container.Spec) error) error { return o.(*container.Container).Update(ctx, change) })
 	},
 }
 

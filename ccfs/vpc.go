@@ -61,7 +61,7 @@ var vpcRows = tree.Settings[vpc.Spec]{
 	},
 	Spec: func(o tree.Object) vpc.Spec { return o.(*vpc.VPC).Spec() },
 	Update: func(ctx context.Context, o tree.Object, change func(*vpc.Spec) error) error {
-		return o.(*vpc.VPC).Update(ctx, change)
+		return asWritten(change, func(change func(*vpc.Spec) error) error { return o.(*vpc.VPC).Update(ctx, change) })
 	},
 }
 
@@ -185,6 +185,9 @@ func formatPrefix(p netip.Prefix) string {
 }
 
 func parsePrefix(v string) (netip.Prefix, error) {
+	if v == "" {
+		return netip.Prefix{}, nil
+	}
 	p, err := netip.ParsePrefix(v)
 	if err != nil {
 		return netip.Prefix{}, fault.New(fault.Invalid, "%q is no network", v).WithHint("an address and its bits, as 10.1.0.0/24")

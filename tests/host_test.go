@@ -59,7 +59,7 @@ exec sleep infinity`
 
 // enter is nsenter's command line for a program on this host.
 func (h *host) enter(argv ...string) []string {
-	return append([]string{"-t", fmt.Sprint(h.holder.Process.Pid), "-m", "-n", "--wd=" + h.dir}, argv...)
+	return append([]string{"-t", fmt.Sprint(h.holder.Process.Pid), "-m", "-n", "--wdns=" + h.dir}, argv...)
 }
 
 // start runs ccd and waits until /cc answers.

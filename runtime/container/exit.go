@@ -118,6 +118,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	if err != nil {
 		m.log.Error("a container's end is no legal step", "id", c.id, "err", err)
 	}
+	m.giveBack(r)
 	close(r.ended)
 	m.told(c, ch, "code", strconv.Itoa(x.Code), "signal", x.Signal, "oom", strconv.FormatBool(x.OOM))
 	m.teardown(c, r, ch.To == Exited)

@@ -20,11 +20,7 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	if r.part != nil {
 		closeAll(r.part.netns)
 	}
-	if att := r.rec.Attachment; att != nil && m.conf.Networks != nil {
-		if err := m.conf.Networks.Release(context.Background(), att); err != nil && !fault.Is(err, fault.NotFound) {
-			m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)
-		}
-	}
+	m.giveBack(r)
 	if err := m.conf.Keeper.Drop(context.Background(), c.holdKey(r, "")); err != nil && m.ctx.Err() == nil {
 		m.log.Warn("the keeper did not let go", "container", id, "err", err)
 	}
@@ -34,6 +30,18 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	c.mu.Unlock()
 	if idle {
 		m.etc.remove(id)
+	}
+}
+
+// giveBack returns the address of an ended run. It costs microseconds and comes before anybody hears of the end: a
+// network may be deleted as soon as its last container is.
+func (m *Manager) giveBack(r *run) {
+	att := r.rec.Attachment
+	if att == nil || m.conf.Networks == nil {
+		return
+	}
+	if err := m.conf.Networks.Release(context.Background(), att); err != nil && !fault.Is(err, fault.NotFound) {
+		m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)
 	}
 }
 
