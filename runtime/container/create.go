@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containercloud/cc/fault"
@@ -92,7 +93,7 @@ func (m *Manager) name(c *Container, now time.Time) error {
 		return fault.Wrap(m.reserve(c.meta.Name, c), "cannot create container %s", c.meta.Name)
 	}
 	for try := 0; ; try++ {
-		c.meta.Name = autoName(now, append(c.spec.Entrypoint, c.spec.Args...), try)
+		c.meta.Name = autoName(now, slices.Concat(c.spec.Entrypoint, c.spec.Args), try)
 		err := m.reserve(c.meta.Name, c)
 		if !fault.Is(err, fault.Exists) {
 			return err
@@ -107,14 +108,19 @@ func (m *Manager) settle(c *Container) error {
 	if err != nil {
 		return err
 	}
-	if err := writeRecord(home.dir, specFile, specRecord{c.meta, c.spec}); err != nil {
+	err = writeRecord(home.dir, specFile, specRecord{c.meta, c.spec})
+	if err == nil && home.rootfs != nil {
+		err = m.conf.Images.Use(home.rootfs.digest, string(c.id))
+	}
+	if err == nil {
+		err = os.Rename(home.dir, c.dir)
+	}
+	if err != nil {
+		m.conf.Images.Release(string(c.id))
 		home.close(m)
 		return err
 	}
-	if err := os.Rename(home.dir, c.dir); err != nil {
-		home.close(m)
-		return err
-	}
+	m.conf.Images.Release(warmUser(home.dir))
 	c.mu.Lock()
 	c.rootfs, c.app = home.rootfs, home.app
 	if c.rootfs != nil {
@@ -159,6 +165,7 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 	c.mu.Unlock()
 	rootfs.drop()
 	closeAll(app)
+	m.conf.Images.Release(string(c.id))
 	if err := m.discard(c.dir); err != nil && !os.IsNotExist(err) {
 		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
 	}

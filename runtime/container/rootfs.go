@@ -243,7 +243,7 @@ func (m *Manager) rootOf(p *plan) (*rootfs, error) {
 		}
 		layer = ""
 	}
-	if err := m.conf.Images.Use(p.img.Digest, string(p.meta.ID)); err != nil {
+	if err := m.useImage(p.img.Digest, string(p.meta.ID)); err != nil {
 		return nil, err
 	}
 	fs, err := m.mountRoot(c.dir, p.img, p.host, layer != "")
@@ -255,6 +255,17 @@ func (m *Manager) rootOf(p *plan) (*rootfs, error) {
 	}
 	m.owned(c, fs)
 	return fs, nil
+}
+
+// useImage keeps an image for a container, and lets go of the one before.
+func (m *Manager) useImage(digest, id string) error {
+	const meanwhile = "/next" // the image is in use at every moment
+	if err := m.conf.Images.Use(digest, id+meanwhile); err != nil {
+		return err
+	}
+	defer m.conf.Images.Release(id + meanwhile)
+	m.conf.Images.Release(id)
+	return m.conf.Images.Use(digest, id)
 }
 
 func (m *Manager) owned(c *Container, fs *rootfs) {
