@@ -103,6 +103,9 @@ var imageList = verb{
 		}}
 		for _, l := range tableLines(text) {
 			w := fields(l, 5) // REF DIGEST SIZE CREATED USERS
+			if w[0] == "" && c.opt.on("quiet") {
+				w[0] = w[1]
+			}
 			if c.outTTY && len(w[1]) > 19 {
 				w[1] = w[1][:19]
 			}
