@@ -175,11 +175,11 @@ run() { echo "run name=$(words "$@")" > /cc/container/ctl || die; }
 ip() { sed -n 's/^ip //p' /cc/container/$1/status; }
 # end NAME: wait for the end of a program, show what it printed and its code
 end() { cat /cc/container/$1/wait/exited.60s > /dev/null; cat /cc/container/$1/{stdout,stderr}; cut -d' ' -f1 /cc/container/$1/exit; }
-# in NAME COMMAND...: exec, show what it printed and its code
-in() { local c=$1 n; shift; exec 3<>/cc/container/$c/exec/new; read -u3 n; echo "run -- $(words "$@")" >&3 || die
+# inside NAME COMMAND...: exec, show what it printed and its code
+inside() { local c=$1 n; shift; exec 3<>/cc/container/$c/exec/new; read -u3 n; echo "run -- $(words "$@")" >&3 || die
   cat /cc/container/$c/exec/$n/stdout /cc/container/$c/exec/$n/stderr; cut -d' ' -f1 /cc/container/$c/exec/$n/wait; exec 3>&-; }
-# until NAME COMMAND...: in, until it succeeds
-until_() { local i; for i in {1..150}; do out=$(in "$@") && [ "${out##*$'\n'}" = 0 ] && return; sleep 0.2; done; echo "gave up on: $*; last: $out"; tail -n 20 /cc/container/*/{stdout,stderr} >&2; return 1; }
+# until_ NAME COMMAND...: inside, until it succeeds
+until_() { local i; for i in {1..100}; do out=$(inside "$@") && [ "${out##*$'\n'}" = 0 ] && return 0; sleep 0.2; done; echo "gave up on: $*; last: $out"; grep -H ^state /cc/container/*/status; tail -n 20 /cc/container/*/{stdout,stderr} >&2; return 1; }
 `
 
 // sh runs lines with bash on the host.
@@ -263,7 +263,7 @@ func (s *session) redis(t *testing.T) {
 	s = s.with(t)
 	s.sh(`run redis image=$redis vpc=real; run rediscli image=$redis vpc=real -- sleep 1000
 		until_ rediscli redis-cli -h $(ip redis) PING`)
-	s.want(`in rediscli redis-cli -h $(ip redis) SET greeting 'hello from redis'; in rediscli redis-cli -h $(ip redis) GET greeting`,
+	s.want(`inside rediscli redis-cli -h $(ip redis) SET greeting 'hello from redis'; inside rediscli redis-cli -h $(ip redis) GET greeting`,
 		"OK\n0\n", "hello from redis\n0\n")
 	s.want(`echo "stop wait=20s" > /cc/container/redis/ctl || die; cat /cc/container/redis/stdout; cut -d' ' -f1 /cc/container/redis/exit`, "bye bye", "0\n")
 }
@@ -273,10 +273,10 @@ func (s *session) postgres(t *testing.T) {
 	s = s.with(t)
 	s.sh(`run db image=$postgres vpc=real memory=512M env=PGDATA=/app/data -- sh -c 'set -e; [ -d $PGDATA ] || { initdb --auth=trust --no-sync; echo host all all all trust >> $PGDATA/pg_hba.conf; }; exec postgres -c listen_addresses=* -c unix_socket_directories=/tmp'
 		run bench image=$postgres vpc=real -- sleep 1000
-		until_ bench psql -h $(ip db) -c 'select 1'`)
-	s.want(`in bench pgbench -h $(ip db) -i -q postgres`, "done in", "\n0\n")
-	s.want(`in bench pgbench -h $(ip db) -c 2 -t 50 postgres`, "transactions actually processed: 100/100", "\n0\n")
+		until_ bench env PGCONNECT_TIMEOUT=2 psql -h $(ip db) -c 'select 1'`)
+	s.want(`inside bench pgbench -h $(ip db) -i -q postgres`, "done in", "\n0\n")
+	s.want(`inside bench pgbench -h $(ip db) -c 2 -t 50 postgres`, "transactions actually processed: 100/100", "\n0\n")
 	s.want(`echo "stop wait=30s" > /cc/container/db/ctl || die; cut -d' ' -f1 /cc/container/db/exit
-		echo start > /cc/container/db/ctl || die; until_ bench psql -h $(ip db) -c 'select 1'
-		in bench psql -h $(ip db) -Atc 'select count(*) from pgbench_history'`, "0\n", "100\n0\n")
+		echo start > /cc/container/db/ctl || die; until_ bench env PGCONNECT_TIMEOUT=2 psql -h $(ip db) -c 'select 1'
+		inside bench psql -h $(ip db) -Atc 'select count(*) from pgbench_history'`, "0\n", "100\n0\n")
 }
