@@ -49,6 +49,10 @@ func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error)
 
 // appOf is a mount of the container's /app: the one made in advance, or a new one.
 func (m *Manager) appOf(p *plan, ids boot.IDMap) (*os.File, error) {
+	dir := filepath.Join(p.c.dir, "app")
+	if err := give(dir, p.process.UID, p.process.GID); err != nil {
+		return nil, fault.Wrap(err, "cannot give /app to user %d", p.process.UID)
+	}
 	if !p.host {
 		p.c.mu.Lock()
 		app := p.c.app
@@ -58,7 +62,28 @@ func (m *Manager) appOf(p *plan, ids boot.IDMap) (*os.File, error) {
 			return app, nil
 		}
 	}
-	return m.bind(filepath.Join(p.c.dir, "app"), ids, false)
+	return m.bind(dir, ids, false)
+}
+
+// give hands a directory that is root's, or empty, to the container's user: a program that is not root, as in most
+// images of databases, could not write there. One that is in use keeps its owner. The ids are the container's.
+func give(dir string, uid, gid uint32) error {
+	if uid == 0 {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Uid == uid {
+		return err
+	}
+	if names, _ := f.Readdirnames(1); st.Uid != 0 && len(names) > 0 {
+		return nil
+	}
+	return f.Chown(int(uid), int(gid))
 }
 
 // userMount is one line of the mounts setting. A bind mount shows the host's ids as they are: in a container with a user namespace they
