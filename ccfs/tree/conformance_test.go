@@ -1,16 +1,119 @@
 package tree_test
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/ccfs/treetest"
+	"github.com/containercloud/cc/fault"
 )
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// A reader that goes away is told so; nobody else is.
+func TestInterruptedStream(t *testing.T) {
+	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
+	defer s.Tree.Close()
+	v := s.Tree.As(root)
+	if err := v.Mkdir(ctx, "box/a", 0755); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"box/a/live/stdout", "box/a/live/events", "box/a/wait/running", "live/events"} {
+		h, err := v.Open(ctx, p, syscall.O_RDONLY, 0)
+		if err != nil || !h.Blocking() {
+			t.Fatal(p, err)
+		}
+		gone, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		if _, err := h.Read(gone, make([]byte, 10), 0, false); fault.Errno(err) != syscall.EINTR {
+			t.Errorf("%s: %v", p, err)
+		}
+		cancel()
+		if _, err := h.Read(ctx, make([]byte, 10), 0, true); fault.Errno(err) != syscall.EAGAIN {
+			t.Errorf("%s, without waiting: %v", p, err)
+		}
+		h.Release()
+	}
+}
+
+// The end of the daemon is the end of every stream.
+func TestCloseEndsStreams(t *testing.T) {
+	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
+	v := s.Tree.As(root)
+	h, err := v.Open(ctx, "live/events", syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.Read(ctx, make([]byte, 10), 0, false)
+		done <- err
+	}()
+	s.Tree.Close()
+	s.Tree.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStress does everything at once, for the race detector.
+func TestStress(t *testing.T) {
+	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
+	defer s.Tree.Close()
+	s.Tree.Watch(func(tree.Change) {})
+	rounds := 150
+	if testing.Short() {
+		rounds = 20
+	}
+	pid := uint32(os.Getpid())
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			v := s.Tree.As(tree.Caller{PID: pid * uint32(w%2), Door: "stress"})
+			for i := range rounds {
+				p := fmt.Sprintf("box/b%d", (w+i)%5)
+				stress(v, p, w+i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// stress ignores errors: others are doing the same to the same objects.
+func stress(v tree.View, p string, i int) {
+	_ = v.Mkdir(ctx, p, 0755)
+	_, _ = v.ReadFile(ctx, p+"/id")
+	_ = v.WriteFile(ctx, p+"/memory", []byte("64M\n"), 0)
+	_ = v.WriteFile(ctx, p+"/args", []byte("a\n"), syscall.O_APPEND)
+	_ = v.WriteFile(ctx, p+"/.x", []byte("memory 1M\n"), syscall.O_EXCL)
+	_ = v.Rename(ctx, p+"/.x", p+"/spec", false)
+	_, _ = v.ReadDir(ctx, p)
+	_, _ = v.Lstat(ctx, p+"/status")
+	_, _ = v.ReadFile(ctx, p+"/ctl")
+	_ = v.WriteFile(ctx, p+"/ctl", []byte("start\nsay x\nrotate\n"), 0)
+	_, _ = v.ReadFile(ctx, p+"/stdout")
+	_, _ = v.ReadFile(ctx, p+"/wait/running.1ms")
+	_ = v.WriteFile(ctx, p+"/root/file", []byte("x"), 0)
+	_ = v.Rename(ctx, p+"/root/file", p+"/root/other", false)
+	_, _ = v.ReadDir(ctx, p+"/root")
+	if h, err := v.Open(ctx, p+"/exec/new", syscall.O_RDWR, 0); err == nil {
+		_, _ = h.Write(ctx, []byte("run -- x\n"), 0)
+		h.Release()
+	}
+	_ = v.Setattr(ctx, p, tree.SetAttr{Mode: ptr(uint32(0700 | i&0077))})
+	_ = v.WriteFile(ctx, p+"/ctl", []byte("stop\n"), 0)
+	_ = v.Unlink(ctx, p+"/memory")
+	if i%3 == 0 {
+		_ = v.Rmdir(ctx, p)
+	}
+}
 
 // TestConformance tries the engine without a door.
 func TestConformance(t *testing.T) {

@@ -137,29 +137,29 @@ func (f *ctl) run(ctx context.Context, c Caller, raw []byte) error {
 		return sentence(err, "cannot write %s", f.h.node.path())
 	}
 	f.view.stale()
-	var reply bytes.Buffer
+	var answer reply
 	lines := words.Lines(text)
 	for i, line := range lines {
-		if err := f.h.t.message(ctx, c, f.h.node, line, &reply); err != nil {
-			f.setReply(reply.Bytes())
+		if err := f.h.t.message(ctx, c, f.h.node, line, &answer); err != nil {
+			f.setReply(answer.bytes())
 			if len(lines) > 1 {
 				return fault.Wrap(err, "line %d", i+1)
 			}
 			return err
 		}
 	}
-	f.setReply(reply.Bytes())
+	f.setReply(answer.bytes())
 	return nil
 }
 
 // message carries out one line of a ctl file.
-func (t *Tree) message(ctx context.Context, c Caller, n *node, line string, reply *bytes.Buffer) error {
+func (t *Tree) message(ctx context.Context, c Caller, n *node, line string, answer *reply) error {
 	m, err := words.Parse(line)
 	if err == nil && m.Verb == "" {
 		return nil
 	}
 	if err == nil {
-		err = t.verb(ctx, c, n, m, reply)
+		err = t.verb(ctx, c, n, m, answer)
 	} else {
 		err = sentence(err, "cannot read the message to %s", n.path())
 	}
@@ -167,7 +167,7 @@ func (t *Tree) message(ctx context.Context, c Caller, n *node, line string, repl
 	return err
 }
 
-func (t *Tree) verb(ctx context.Context, c Caller, n *node, m words.Message, reply *bytes.Buffer) error {
+func (t *Tree) verb(ctx context.Context, c Caller, n *node, m words.Message, answer *reply) error {
 	v := findVerb(n.file.Verbs, m.Verb)
 	if v == nil {
 		return unknownVerb(n, m.Verb)
@@ -178,7 +178,7 @@ func (t *Tree) verb(ctx context.Context, c Caller, n *node, m words.Message, rep
 	}
 	r, done := t.longRequest(ctx, c, n, wait)
 	defer done()
-	r.reply = reply
+	r.reply = answer
 	err = t.runVerb(r, v, m, wait)
 	t.wrote(n)
 	return sentence(err, "cannot %s %s", m.Verb, n.subject())
@@ -194,8 +194,11 @@ func (t *Tree) runVerb(r *Request, v *Verb, m words.Message, wait time.Duration)
 		return v.Run(r, m)
 	}
 	version, conditional := m.Take("if-version")
-	if !conditional || r.Object == nil {
+	if !conditional {
 		return t.act(r, run)
+	}
+	if r.Object == nil {
+		return fault.New(fault.Invalid, "if-version needs an object").WithHint("write to the ctl of one")
 	}
 	compare := func() error { return checkVersion(version, r.Object.Meta().Version) }
 	if wait == 0 {

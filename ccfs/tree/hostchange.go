@@ -56,7 +56,7 @@ func (t *Tree) hostSymlink(ctx context.Context, c Caller, p *node, name, target 
 }
 
 func (t *Tree) hostLink(ctx context.Context, c Caller, n, p *node, name string) (*node, error) {
-	if n.kind != hostNode || n.hostTop().same(p.hostTop()) == false {
+	if n.kind != hostNode || !n.hostTop().same(p.hostTop()) {
 		return nil, fault.New(fault.Fixed, "files here have one name")
 	}
 	h, rel, err := t.writableHost(ctx, c, p, "make names in")

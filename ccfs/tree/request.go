@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"runtime/debug"
 	"sync"
@@ -39,8 +40,26 @@ func (r *Request) Path() string { return r.node.path() }
 // ended or at 0.
 func (r *Request) Reply(text string) {
 	if r.reply != nil {
-		r.reply.WriteString(text)
+		r.reply.add(text)
 	}
+}
+
+// reply is locked, for a verb that nobody waits for any more may still talk.
+type reply struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (p *reply) add(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text = append(p.text, text...)
+}
+
+func (p *reply) bytes() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Clone(p.text)
 }
 
 // Wait reads the option wait=DURATION of a ctl line, for verbs that then wait for what they began. The request's

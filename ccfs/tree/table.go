@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"time"
@@ -55,8 +54,8 @@ type Request struct {
 	Outer           Object
 	Name            string // the name that was looked up: what a Match row matched
 
-	node  *node         // where the request goes; nil in requests made outside of the engine
-	reply *bytes.Buffer // what Reply collects; nil where nobody could read it
+	node  *node  // where the request goes; nil in requests made outside of the engine
+	reply *reply // what Reply collects; nil where nobody could read it
 }
 
 // File is one row: a file in every directory of its kind. Exactly the handlers that its Kind needs are set.

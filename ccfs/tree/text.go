@@ -38,7 +38,6 @@ type view struct {
 	loaded  bool
 	read0   bool // something was read at offset 0
 	content []byte
-	mtime   time.Time
 }
 
 func openText(ctx context.Context, h *Handle) (*text, error) {

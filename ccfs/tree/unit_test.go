@@ -3,7 +3,9 @@ package tree
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +51,45 @@ func FuzzContainLink(f *testing.F) {
 			t.Errorf("%q at %q becomes %q, which leads out", link, rel, got)
 		}
 	})
+}
+
+// The container's root makes files with its own id, also where it is not the owner of the directory.
+func TestMakeAsTheContainersRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("not root")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, 100033, 100033); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for range 100 {
+		if err := (HostDir{Root: root, UIDBase: 100000}).asRoot(func() error {
+			return root.WriteFile("file", []byte("x"), 0600)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(dir, "file"), 0644); err != nil { // as the host's root again
+			t.Fatal(err)
+		}
+	}
+	fi, err := os.Stat(filepath.Join(dir, "file"))
+	if err != nil || fi.Sys().(*syscall.Stat_t).Uid != 100000 || fi.Sys().(*syscall.Stat_t).Gid != 100000 {
+		t.Errorf("%+v, %v", fi.Sys(), err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "own"), nil, 0600); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Stat(filepath.Join(dir, "own")); err != nil || fi.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("%+v, %v", fi.Sys(), err)
+	}
 }
 
 func TestNearest(t *testing.T) {

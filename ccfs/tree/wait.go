@@ -51,10 +51,11 @@ func (k Common) parseWait(name string) (state string, limit time.Duration, ok bo
 func (k Common) wait(open *Request, state string, limit time.Duration) Conn {
 	r := *open
 	done := false
-	return Records(func(ctx context.Context, nonblock bool) ([]byte, error) {
+	return Records(func(reader context.Context, nonblock bool) ([]byte, error) {
 		if done {
 			return nil, io.EOF
 		}
+		ctx := reader
 		if limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, limit)
@@ -63,7 +64,7 @@ func (k Common) wait(open *Request, state string, limit time.Duration) Conn {
 		r.Context = ctx
 		err := r.node.t.await(ctx, r.node.obj, func() (bool, error) { return k.reached(&r, state, nonblock) })
 		switch {
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, context.DeadlineExceeded) && reader.Err() == nil:
 			return nil, fault.New(fault.Timeout, "cannot wait for %s: not within %s", state, words.FormatDuration(limit)).
 				WithHint("see status")
 		case err != nil:

@@ -134,7 +134,7 @@ func in(states ...string) func(*tree.Request) bool {
 func (s *Sample) boxVerbs() []tree.Verb {
 	return []tree.Verb{
 		{Name: "start", Doc: "Runs it.", Legal: in("defined", "exited"), Run: func(r *tree.Request, _ words.Message) error {
-			if theBox(r).spec.Image == "none" {
+			if boxRows.Spec(r.Object).Image == "none" {
 				return fault.New(fault.NotFound, "no image %q", "none").WithHint("cc image list")
 			}
 			theBox(r).to("running", "")

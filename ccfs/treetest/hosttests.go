@@ -81,6 +81,26 @@ var hostFunctions = map[string]func(*testing.T, Env){
 		owner.has(t, root+"/closed", "x\n")
 		fails(t, other.FS.Chmod(root+"/closed", 0666), syscall.EPERM)
 	},
+	// Devices and fifos are shown and cannot be opened.
+	"host/not-regular": func(t *testing.T, e Env) {
+		root := e.newBox(t) + "/root"
+		if st, err := e.FS.Lstat(root + "/etc/fifo"); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK {
+			t.Errorf("%o, %v", st.Mode, err)
+		}
+		st, err := e.FS.Lstat(root + "/etc/null")
+		if Errno(err) == syscall.ENOENT {
+			t.Skip("no device nodes can be made here")
+		}
+		if err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFCHR {
+			t.Errorf("%o, %v", st.Mode, err)
+		}
+		for _, name := range []string{"fifo", "null"} {
+			if f, err := e.FS.Open(root+"/etc/"+name, syscall.O_RDWR, 0); err == nil {
+				f.Close()
+				t.Errorf("%s was opened", name)
+			}
+		}
+	},
 	"host/ids-outside-the-container": func(t *testing.T, e Env) {
 		root := e.newBox(t) + "/root"
 		e.write(t, root+"/f", "x\n")

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -194,14 +193,4 @@ func (fd osFile) Stat() (Stat, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(int(fd), &st)
 	return osStat(&st), err
-}
-
-// dirs tells the directories of a listing.
-func dirs(names []string) (out []string) {
-	for _, n := range names {
-		if d, ok := strings.CutSuffix(n, "/"); ok {
-			out = append(out, d)
-		}
-	}
-	return out
 }

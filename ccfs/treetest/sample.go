@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/event"
 	"github.com/containercloud/cc/fault"
@@ -170,7 +172,10 @@ func (t *thing) SetMeta(_ context.Context, change func(*object.Meta) error) erro
 }
 
 // changed is what cmd/ccd wires between the domain and the tree.
-func (t *thing) changed(files ...string) { t.s.Tree.Changed(t.meta.ID, files...) }
+func (t *thing) changed(files ...string) {
+	id, _ := t.Identity()
+	t.s.Tree.Changed(id, files...)
+}
 
 // find looks an object up by name or id.
 func find[T interface {
@@ -272,5 +277,8 @@ func (s *Sample) rootOf(name string) (*os.Root, error) {
 	if err := os.WriteFile(filepath.Join(dir, "etc", "hostname"), []byte(name+"\n"), 0644); err != nil {
 		return nil, err
 	}
+	// Not everywhere may one make devices; where it fails the tests find none.
+	_ = unix.Mkfifo(filepath.Join(dir, "etc", "fifo"), 0666)
+	_ = unix.Mknod(filepath.Join(dir, "etc", "null"), unix.S_IFCHR|0666, int(unix.Mkdev(1, 3)))
 	return os.OpenRoot(dir)
 }

@@ -49,7 +49,9 @@ func veth(b int, n int) link.Veth {
 
 func TestNames(t *testing.T) {
 	a, b := link.MarkOf("cc"), link.MarkOf("other")
-	if a == b || a.Bridge("x") != a.Bridge("x") || a.Bridge("x") == a.Bridge("y") || a.Port() == a.Port() {
+	again := link.MarkOf("cc")
+	one, two := a.Port(), a.Port()
+	if a == b || a.Bridge("x") != again.Bridge("x") || a.Bridge("x") == a.Bridge("y") || one == two {
 		t.Error("names are not deterministic or not different")
 	}
 	for _, n := range []string{a.Bridge("x"), a.Port()} {

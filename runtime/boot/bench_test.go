@@ -1,8 +1,10 @@
 package boot
 
 import (
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,4 +142,23 @@ func pollExit(b testing.TB, pidfd *os.File) {
 		}
 		return
 	}
+}
+
+// BenchmarkMemory reports the user memory of one armed container.
+func BenchmarkMemory(b *testing.B) {
+	lower := image(b)
+	for b.Loop() {
+		s := newSlot(b, SlotOptions{IDs: mapped})
+		must(b, s.Arm(testContext(b), config(b, rootOf(b, lower, mapped), "true")))
+		file, err := os.ReadFile("/proc/" + itoa(s.PID()) + "/smaps_rollup")
+		must(b, err)
+		var kb int
+		for _, line := range strings.Split(string(file), "\n") {
+			if n, _ := fmt.Sscanf(line, "Pss: %d kB", &kb); n == 1 {
+				b.ReportMetric(float64(kb), "PSS-KB")
+			}
+		}
+		s.Close()
+	}
+	b.ReportMetric(0, "ns/op")
 }

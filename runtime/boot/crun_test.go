@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -84,15 +83,6 @@ func (c *crun) command(verb string, args ...string) *exec.Cmd {
 	cmd := exec.Command("crun", append([]string{"--root", filepath.Join(c.bundle, "run"), "--cgroup-manager", "cgroupfs", verb}, args...)...)
 	cmd.Dir = c.bundle
 	return cmd
-}
-
-func (c *crun) run(t testing.TB) (string, error) {
-	t.Helper()
-	var out bytes.Buffer
-	cmd := c.command("run", c.id)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
 }
 
 // fork runs a program to its end without os/exec's goroutines.

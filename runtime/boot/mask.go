@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// What a container must not see: Docker's list. A file is covered by /dev/null, a directory by an empty
+// What a container must not see: Docker's list, and dynamic_debug, which root of the host's ids could write. A file is covered by /dev/null, a directory by an empty
 // read-only tmpfs. The second list is only made read-only.
 var (
 	maskedPaths = []string{
-		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 		"/sys/firmware", "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu*/thermal_throttle",
 	}

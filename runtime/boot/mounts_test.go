@@ -114,6 +114,9 @@ func TestOverlay(t *testing.T) {
 				t.Errorf("%s in the upper directory belongs to %d", p, st.Uid)
 			}
 		}
+		if _, err := Overlay([]*os.File{open(lower)}, open(dir+"/upper"), open(dir+"/work"), opts); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a volatile upper was taken again without being told to: %v", err)
+		}
 		opts.Reuse = true
 		if o.IDs.Size != 0 { // with a lower that was mapped before, as a pool does
 			low := open(lower)
@@ -121,6 +124,11 @@ func TestOverlay(t *testing.T) {
 			must(t, err)
 			defer m.Close()
 			opts.Mapped = true
+			if probe, err := Overlay([]*os.File{m}, open(dir+"/upper"), open(dir+"/work"), opts); fault.Is(err, fault.Unsupported) {
+				t.Skip("the rest needs Linux 6.15: ", err)
+			} else if err == nil {
+				probe.Close()
+			}
 			if got := once([]*os.File{m}, opts, "cat /both /new; stat -c %u /both"); got != "bottom\nx\n1000\n" {
 				t.Errorf("got %q", got)
 			}

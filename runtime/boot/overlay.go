@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +23,8 @@ type OverlayOptions struct {
 	// IDs: files of the lowers have container ids (0-based) on disk and are the mapped ids' in the mount. Files that
 	// the container writes have the mapped ids on disk.
 	IDs IDMap
-	// Mapped: the lowers are mapped mounts already (CloneTop), or need no map. An overlay as lower must be, because it cannot be mapped.
+	// Mapped: the lowers are mapped mounts already (CloneTop), or need no map. An overlay as lower must be, because it cannot be
+	// mapped. Needs Linux 6.15 when they are detached.
 	Mapped bool
 }
 
@@ -32,10 +35,8 @@ type OverlayOptions struct {
 // then mapped layers are for a moment mounted over the work directory.
 func Overlay(lowers []*os.File, upper, work *os.File, o OverlayOptions) (m *os.File, err error) {
 	defer func() { err = fault.Wrap(err, "cannot mount a root file system") }()
-	if o.Reuse {
-		if err := clearVolatile(work); err != nil {
-			return nil, err
-		}
+	if err := checkVolatile(work, o.Reuse); err != nil {
+		return nil, err
 	}
 	layers := layerSet{ids: o.IDs, mapped: o.Mapped, volatile: o.Volatile}
 	defer layers.close()
@@ -96,21 +97,50 @@ func (l *layerSet) writable(upper, work *os.File) error {
 	return nil
 }
 
+// What the running kernel turned out to need, so that later mounts do not try in vain.
+var (
+	needNames  atomic.Bool
+	needAttach atomic.Bool
+)
+
 // mount tries the ways to say it, the present kernel's first.
 func (l *layerSet) mount() (*os.File, error) {
-	m, err := l.mountWith(l.byDescriptor)
-	if !errors.Is(err, unix.EINVAL) {
-		return m, err
+	if !needNames.Load() {
+		m, err := l.mountWith(l.byDescriptor)
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return m, err
+		}
 	}
-	first := err
-	if m, err = l.mountWith(l.byName); !errors.Is(err, unix.EINVAL) || len(l.own) == 0 {
-		return m, err
+	if !needAttach.Load() || len(l.own) == 0 {
+		m, err := l.mountWith(l.byName)
+		switch {
+		case err == nil:
+			needNames.Store(true)
+			return m, nil
+		case !errors.Is(err, unix.EINVAL):
+			return nil, err
+		case l.mapped:
+			return nil, fault.New(fault.Unsupported, "this kernel takes no detached layers: %w", err).WithHint("Linux 6.15 does")
+		case len(l.own) == 0:
+			return nil, err
+		}
+		if err := clearVolatile(l.work); err != nil { // a failed mount leaves the mark
+			return nil, err
+		}
 	}
+	return l.mountAttached()
+}
+
+func (l *layerSet) mountAttached() (*os.File, error) {
 	detach, err := l.attach()
 	if err != nil {
-		return nil, errors.Join(first, err)
+		return nil, err
 	}
-	m, err = l.mountWith(l.byName)
+	m, err := l.mountWith(l.byName)
+	if err == nil {
+		needNames.Store(true)
+		needAttach.Store(true)
+	}
 	return m, errors.Join(err, detach())
 }
 
@@ -182,25 +212,44 @@ func (l *layerSet) attach() (detach func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	attached := 0
 	detach = func() error {
-		if err := unix.Unmount(fdPath(l.own[0]), unix.MNT_DETACH); err != nil {
-			return os.NewSyscallError("umount", err)
+		var errs []error
+		for _, m := range slices.Backward(l.own[:attached]) { // umount(2) takes the topmost of a pile
+			if err := unix.Unmount(fdPath(m), unix.MNT_DETACH); err != nil {
+				errs = append(errs, os.NewSyscallError("umount", err))
+			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
-	for i, m := range l.own {
+	for _, m := range l.own {
 		fd, err := rawFd(m)
 		if err == nil {
 			err = unix.MoveMount(fd, "", work, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 		}
-		if err != nil && i > 0 {
-			err = errors.Join(err, detach())
-		}
 		if err != nil {
-			return nil, os.NewSyscallError("move_mount", err)
+			return nil, errors.Join(os.NewSyscallError("move_mount", err), detach())
 		}
+		attached++
 	}
 	return detach, nil
+}
+
+const volatileMark = "work/incompat/volatile"
+
+// checkVolatile refuses a work directory of a volatile mount that may have lost data, unless the caller knows better.
+func checkVolatile(work *os.File, reuse bool) error {
+	if reuse {
+		return clearVolatile(work)
+	}
+	fd, err := rawFd(work)
+	if err != nil {
+		return err
+	}
+	if unix.Faccessat(fd, volatileMark, unix.F_OK, 0) == nil {
+		return fault.New(fault.Invalid, "its files were written without sync, and perhaps the host has crashed since")
+	}
+	return nil
 }
 
 // clearVolatile removes the mark by which overlayfs refuses a second volatile mount.
@@ -212,7 +261,7 @@ func clearVolatile(work *os.File) error {
 	for _, step := range []struct {
 		name  string
 		flags int
-	}{{"work/incompat/volatile/dirty", 0}, {"work/incompat/volatile", unix.AT_REMOVEDIR}, {"work/incompat", unix.AT_REMOVEDIR}} {
+	}{{volatileMark + "/dirty", 0}, {volatileMark, unix.AT_REMOVEDIR}, {"work/incompat", unix.AT_REMOVEDIR}} {
 		if err := unix.Unlinkat(fd, step.name, step.flags); err != nil && err != unix.ENOENT {
 			return &os.PathError{Op: "remove", Path: step.name, Err: err}
 		}

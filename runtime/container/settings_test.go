@@ -66,7 +66,7 @@ func TestDirectLog(t *testing.T) {
 
 func TestLoopbackWithoutVPC(t *testing.T) {
 	c := newCloud(t)
-	out, _ := c.sh(t, nil, "(echo hello | nc -l -p 80 &); for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 80 && break; sleep 0.05; done; cat /proc/net/dev | wc -l")
+	out, _ := c.sh(t, nil, "(echo hello | nc -l -p 80 &); for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 80 2>/dev/null && break; sleep 0.05; done; cat /proc/net/dev | wc -l")
 	if out != "hello\n3\n" {
 		t.Errorf("%q", out)
 	}

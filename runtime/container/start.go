@@ -150,12 +150,6 @@ func (m *Manager) isEnding() bool {
 	return m.ending || m.closed
 }
 
-func (m *Manager) isClosed() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.closed
-}
-
 // teardown gives back what a run held, in the background. final also lets go of the root file system and the address; a container that
 // is about to be started again keeps them.
 func (m *Manager) teardown(c *Container, r *run, final bool) {

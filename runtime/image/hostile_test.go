@@ -292,17 +292,23 @@ func TestLies(t *testing.T) {
 		}, "404", fault.NotFound},
 		{"redirect to a file URL", func(l *liar) string {
 			l.image([][]byte{layer}, same)
-			blobOf(l, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "file:///etc/passwd", http.StatusTemporaryRedirect) })
+			blobOf(l, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "file:///etc/passwd", http.StatusTemporaryRedirect)
+			})
 			return ""
 		}, "", fault.Denied},
 		{"redirect to a metadata service", func(l *liar) string {
 			l.image([][]byte{layer}, same)
-			blobOf(l, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://169.254.169.254/x", http.StatusTemporaryRedirect) })
+			blobOf(l, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "https://169.254.169.254/x", http.StatusTemporaryRedirect)
+			})
 			return ""
 		}, "no registry is looked for", fault.Denied},
 		{"redirect without end", func(l *liar) string {
 			l.image([][]byte{layer}, same)
-			blobOf(l, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) })
+			blobOf(l, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+			})
 			return ""
 		}, "without end", fault.Invalid},
 		{"wrong range", func(l *liar) string {

@@ -2,6 +2,7 @@ package imagetest_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -45,6 +46,53 @@ func TestDebian(t *testing.T) {
 		if got.Digest != d.String() {
 			t.Errorf("%s: %s, want %s", name, got.Digest, d)
 		}
+		if out, err := serve(t, s, got, checks[name]); err != nil {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
 		t.Logf("%s: %d layers, %d MB, skipped %+v", name, len(got.Layers), got.Size>>20, got.Skipped)
 	}
+}
+
+// checks are asked, with the root as $R, until they succeed: what a second container would ask.
+var checks = map[string]string{
+	"debian":   `[ "$(chroot $R dpkg -l | grep -c ^ii)" -gt 50 ]`,
+	"busybox":  `[ "$(chroot $R sh -c 'echo $((6*7))')" = 42 ]`,
+	"nginx":    `curl -sf http://127.0.0.1/ | grep -q 'hello from nginx'`,
+	"python":   `curl -sf http://127.0.0.1:8000/ | grep -q 'hello from python'`,
+	"java":     `curl -sf http://127.0.0.1:8080/ | grep -q 'hello from java'`,
+	"redis":    `[ "$(chroot $R redis-cli -h 127.0.0.1 ping)" = PONG ]`,
+	"postgres": `chroot $R pgbench -h 127.0.0.1 -U postgres -i -q postgres && chroot $R pgbench -h 127.0.0.1 -U postgres -t 50 -c 2 postgres`,
+}
+
+// serve runs an image's command in an overlay over its root, in namespaces of its own, and asks it.
+func serve(t *testing.T, s *image.Store, img *image.Image, check string) (string, error) {
+	root, err := img.Root()
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	u, err := s.Users(root, img.Config.User)
+	if err != nil {
+		return "", err
+	}
+	const script = `mount -t tmpfs tmpfs "$1"; mkdir "$1/u" "$1/w" "$1/r"
+mount -t overlay overlay -o "lowerdir=/proc/self/fd/3,upperdir=$1/u,workdir=$1/w" "$1/r"; export R="$1/r"
+mount -t proc proc $R/proc 2>/dev/null || { mkdir -p $R/proc $R/dev; mount -t proc proc $R/proc; }
+mount -t tmpfs tmpfs $R/dev; for d in null zero random urandom; do touch $R/dev/$d; mount --bind /dev/$d $R/dev/$d; done
+mkdir $R/dev/shm; chmod 1777 $R/dev/shm; ln -s /proc/self/fd $R/dev/fd; ln -s fd/1 $R/dev/stdout; ln -s fd/2 $R/dev/stderr
+ip link set lo up; user=$2 dir=$3 check=$4; shift 4
+chroot --userspec=$user $R sh -c 'cd "$0" && exec "$@"' "$dir" "$@" >/dev/null </dev/null &
+for i in $(seq 300); do if sh -c "$check"; then exit 0; fi; sleep 0.2; done; exit 1`
+	dir := img.Config.WorkingDir
+	if dir == "" {
+		dir = "/"
+	}
+	args := append([]string{"-mnpf", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", t.TempDir(), fmt.Sprintf("%d:%d", u.UID, u.GID), dir, check}, img.Config.Cmd...)
+	cmd := exec.Command("unshare", args...)
+	cmd.Env, cmd.ExtraFiles = append(img.Config.Env, "PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), []*os.File{root}
+	out, err := cmd.CombinedOutput()
+	if len(out) > 2000 {
+		out = out[len(out)-2000:]
+	}
+	return string(out), err
 }
