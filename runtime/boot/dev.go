@@ -31,7 +31,7 @@ func newDev(ids IDMap) (dev *os.File, err error) {
 	defer func() { err = fault.Wrap(err, "cannot make /dev") }()
 	root := int(ids.Base)
 	m, err := newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC,
-		"source", "cc", "mode", "755", "size", "64k", "uid", fmt.Sprint(root), "gid", fmt.Sprint(root))
+		"source", "cc", "mode", "755", "size", "64k", "nr_inodes", "1k", "uid", fmt.Sprint(root), "gid", fmt.Sprint(root))
 	if err != nil {
 		return nil, err
 	}
