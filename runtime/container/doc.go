@@ -23,7 +23,7 @@
 // # Locks
 //
 // Container.op (a channel of one) is held through an operation on its life: start, stop, delete, rename,
-// update. Below it, in this order: Manager.mu (names and ids), Container.mu (state), pool locks. Manager.mu,
-// Container.mu and the pools' are held for a few assignments, never over a system call that may wait.
+// update. Below it, in this order: Container.mu (state), Manager.mu (names, ids, shutting down), the locks of pools and
+// janitor. Container.mu and those below it are held for a few assignments, never over a system call that may wait.
 // Signals, kills and reads take no op: they reach a container in the middle of a stop.
 package container

@@ -58,8 +58,10 @@ func (m *Manager) bodyExited(c *Container, e keeper.Exit) {
 		r.stopping.Stop()
 	}
 	armed, state := c.armed, c.st.State
+	var rest func()
 	if armed {
 		c.body, c.armed = nil, false
+		rest = m.departLocked(c, r, true)
 	}
 	if !armed && state.Alive() {
 		m.endedLocked(c, r) // unlocks
@@ -67,7 +69,7 @@ func (m *Manager) bodyExited(c *Container, e keeper.Exit) {
 	}
 	c.mu.Unlock()
 	if armed {
-		m.teardown(c, r, true)
+		m.janitor.later(rest)
 		m.tell(c, "status")
 	}
 }
@@ -114,6 +116,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	if ch.From != Stopping && !again {
 		c.st.Reason, ch.Reason = "", ""
 	}
+	rest := m.departLocked(c, r, ch.To == Exited)
 	c.mu.Unlock()
 	if err != nil {
 		m.log.Error("a container's end is no legal step", "id", c.id, "err", err)
@@ -121,7 +124,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	m.giveBack(r)
 	close(r.ended)
 	m.told(c, ch, "code", strconv.Itoa(x.Code), "signal", x.Signal, "oom", strconv.FormatBool(x.OOM))
-	m.teardown(c, r, ch.To == Exited)
+	m.janitor.later(rest)
 	m.save(c)
 	m.conf.Keeper.Ack(string(c.id))
 	if again && stopping {

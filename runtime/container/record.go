@@ -108,9 +108,6 @@ func blank(file string) *os.File {
 // mark notes in the status record that what it describes was started. It costs one write of a byte: the record of an armed
 // container ends without a newline, and a newline at its end is the mark.
 func mark(f *os.File) error {
-	if f == nil {
-		return nil
-	}
 	_, err := f.WriteString("\n")
 	return err
 }

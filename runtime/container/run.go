@@ -2,7 +2,6 @@ package container
 
 import (
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -36,7 +35,7 @@ type run struct {
 	ended    chan struct{}
 	stopping *time.Timer // kills when stop.timeout has passed
 
-	once sync.Once // teardown
+	departed bool // departLocked was called
 }
 
 // exited is what the keeper said about the end.

@@ -42,9 +42,29 @@ func (m *Manager) saveSoon(c *Container) {
 
 // save writes the status record now.
 func (m *Manager) save(c *Container) {
-	if f := m.saveOpen(c); f != nil {
-		f.Close()
+	f := m.saveOpen(c)
+	if f == nil {
+		return
 	}
+	c.mu.Lock()
+	if r := c.body; r != nil && r.mark != nil && r.rec.Started.IsZero() {
+		f, r.mark = r.mark, f // an armed run is marked in the newest record
+	}
+	c.mu.Unlock()
+	f.Close()
+}
+
+// mark marks the record of a run that is about to be started.
+func (c *Container) mark(r *run) error {
+	c.mu.Lock()
+	f := r.mark
+	r.mark = nil
+	c.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	defer f.Close()
+	return mark(f)
 }
 
 // saveOpen is save that leaves the file open; nil when it could not be written.

@@ -3,7 +3,6 @@ package container
 import (
 	"context"
 	"errors"
-	"os"
 	"strconv"
 	"time"
 
@@ -55,7 +54,7 @@ func (m *Manager) start(c *Container, byUser bool) error {
 		r, err = m.prepare(ctx, c, false)
 	}
 	if err == nil {
-		err = mark(r.mark)
+		err = c.mark(r)
 	}
 	if err == nil {
 		err = r.slot.Start(ctx)
@@ -148,30 +147,4 @@ func (m *Manager) isEnding() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ending || m.closed
-}
-
-// teardown gives back what a run held, in the background. final also lets go of the root file system and the address; a container that
-// is about to be started again keeps them.
-func (m *Manager) teardown(c *Container, r *run, final bool) {
-	r.once.Do(func() {
-		c.mu.Lock()
-		files := []*os.File{r.stdin, r.tty, r.mntns, r.mark}
-		r.stdin, r.tty, r.mntns, r.mark = nil, nil, nil, nil
-		var fs *rootfs
-		if final && c.body == nil && !c.gone {
-			fs, c.rootfs = c.rootfs, nil
-		}
-		c.mu.Unlock()
-		gone := make(chan struct{})
-		c.mu.Lock()
-		c.leaving = gone
-		c.mu.Unlock()
-		m.janitor.later(func() {
-			defer close(gone)
-			c.dropView(nil)
-			closeAll(files...)
-			fs.drop()
-			m.forgetRun(c, r)
-		})
-	})
 }

@@ -2,10 +2,46 @@ package container
 
 import (
 	"context"
+	"os"
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/cgroup"
 )
+
+// teardown gives back what a run held, in the background. final also lets go of the root file system; a container that is
+// about to be started again keeps it.
+func (m *Manager) teardown(c *Container, r *run, final bool) {
+	c.mu.Lock()
+	rest := m.departLocked(c, r, final)
+	c.mu.Unlock()
+	m.janitor.later(rest)
+}
+
+// departLocked takes from the container what was its run's, before anybody sees the new state: a start that follows at once waits
+// for the rest (Container.left), which is to be done by the janitor.
+func (m *Manager) departLocked(c *Container, r *run, final bool) (rest func()) {
+	if r.departed {
+		return func() {}
+	}
+	r.departed = true
+	files := []*os.File{r.stdin, r.tty, r.mntns, r.mark}
+	r.stdin, r.tty, r.mntns, r.mark = nil, nil, nil, nil
+	var fs *rootfs
+	if final && c.body == nil && !c.gone {
+		fs, c.rootfs = c.rootfs, nil
+	}
+	view := c.view
+	c.view = nil
+	gone := make(chan struct{})
+	c.leaving = gone
+	return func() {
+		defer close(gone)
+		view.drop()
+		closeAll(files...)
+		fs.drop()
+		m.forgetRun(c, r)
+	}
+}
 
 // forgetRun gives back the kernel objects of an ended (or never started) run. It runs in the janitor.
 func (m *Manager) forgetRun(c *Container, r *run) {
