@@ -49,6 +49,7 @@ func (t *Tree) attr(ctx context.Context, c Caller, n *node, e effort) (Attr, err
 		a.Cache = false
 	case fileNode:
 		t.fileAttr(ctx, c, n, e, &a)
+		n.tell(a.Size)
 	}
 	a.fillTimes(n, r.born)
 	if a.Cache {

@@ -44,6 +44,9 @@ func (t *Tree) Open(ctx context.Context, c Caller, ino Ino, flags uint32) (*Hand
 		return nil, err
 	}
 	h, err := t.open(ctx, c, n, flags)
+	if err == errGrown {
+		return nil, err
+	}
 	if err != nil {
 		return nil, t.failed(c, n, "open", err)
 	}
@@ -80,6 +83,9 @@ func (t *Tree) open(ctx context.Context, c Caller, n *node, flags uint32) (*Hand
 		return nil, err
 	}
 	h.file = f
+	if want&mayWrite != 0 {
+		n.tell(0) // a kernel counts what is written, which is not what will be read
+	}
 	return h.begin(), nil
 }
 
@@ -246,6 +252,7 @@ func (h *Handle) attr(ctx context.Context) (Attr, error) {
 		return h.t.attr(ctx, h.caller, n, stat)
 	}
 	a.Size, a.Mtime = size, mtime
+	n.tell(size)
 	a.fillTimes(n, r.born)
 	return a, nil
 }

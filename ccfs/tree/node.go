@@ -55,6 +55,8 @@ type node struct {
 	freshAt time.Time // zero when there is none
 	freshOf asker     // whose lookup it was: content may depend on the caller
 	size    uint64    // of the last content
+	told    uint64    // size that a kernel heard last
+	refused time.Time // when an open was refused, because of that
 	sum     uint64
 	mtime   time.Time
 }

@@ -53,6 +53,9 @@ func openText(ctx context.Context, h *Handle) (*text, error) {
 		}
 		h.node.noted(content, time.Now())
 	}
+	if err := h.node.checkTold(h.caller, len(content)); err != nil {
+		return nil, err
+	}
 	f.content, f.loaded = content, true
 	return f, nil
 }
@@ -185,6 +188,7 @@ func (f *text) commit(ctx context.Context) error {
 		part = f.buf[f.done:]
 	}
 	err := f.h.t.setText(ctx, f.by, f.h.node, part, f.appends)
+	f.h.node.tell(0)
 	if err == nil {
 		f.done, f.held = len(f.buf), false
 		f.stale()

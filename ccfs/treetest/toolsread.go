@@ -47,7 +47,13 @@ eq "$(busybox cat error | wc -l)" 16
 echo say hello > ctl; eq "$(busybox cat stdout)" hello
 stat stdout > /dev/null; echo say hello > ctl; eq "$(busybox cat stdout)" $'hello\nhello'
 `},
-	"read/sendfile-after-stat": {Needs: "busybox", Text: `
+	"read/sendfile-after-growth": {Needs: "busybox", Text: `
+same() { eq "$(busybox cat $1)" "$(cat $1)"; }
+echo 1G > memory; eq "$(busybox cat memory)" 1073741824
+busybox cat spec > /dev/null; printf 'a\nb\nccccccccc\n' > args; busybox cat spec > $T/spec; cmp spec $T/spec || fail spec
+busybox cat ctl > /dev/null; echo start > ctl; busybox cat ctl > $T/ctl; cmp ctl $T/ctl || fail ctl
+busybox cat version > /dev/null; for i in 1 2 3 4 5 6 7 8 9; do echo $i > memory; done; busybox cat version > $T/v; cmp version $T/v || fail version
+echo > args; eq "$(busybox cat spec | wc -c)" "$(wc -c < spec)"
 echo a > memory 2> /dev/null; cat error > /dev/null; stat error > /dev/null
 echo b > memory 2> /dev/null; echo c > memory 2> /dev/null
 eq "$(busybox cat error | wc -l)" 3
