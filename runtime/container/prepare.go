@@ -199,7 +199,10 @@ func (m *Manager) keep(ctx context.Context, p *plan, r *run, adopt keeper.Adopti
 	p.c.body, p.c.armed = r, wait
 	p.c.setAddressLocked(r)
 	p.c.mu.Unlock()
-	r.mark = m.saveOpen(p.c)
+	record := m.saveOpen(p.c)
+	p.c.mu.Lock()
+	r.mark = record
+	p.c.mu.Unlock()
 	return fault.Wrap(m.conf.Keeper.Adopt(ctx, r.part.id, adopt), "cannot hand it to the keeper")
 }
 
