@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -104,7 +105,7 @@ func (s *Store) open(dir string) error {
 	if s.lock, err = s.root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFile(s.lock); err != nil {
 		return fault.New(fault.Busy, "another daemon uses it").WithHint("give each daemon its own --state")
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -127,6 +128,18 @@ func (s *Store) open(dir string) error {
 	defer s.mu.Unlock()
 	s.settleLocked() // what a daemon that was killed could not
 	return nil
+}
+
+// lockFile takes the lock. A process that was just being forked when its parent ended holds it for a moment more, until
+// its execve: so a refusal is believed after some looks only.
+func lockFile(f *os.File) (err error) {
+	for range 40 {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return nil
+		}
+		<-time.After(25 * time.Millisecond)
+	}
+	return err
 }
 
 // Close ends running jobs and gives the directory free.

@@ -86,6 +86,7 @@ func Main(args []string) int {
 	}
 	// Containers must begin with default dispositions, whatever ccd was started under; and an end
 	// of a session or a terminal is not the end of the containers.
+	heedSignals()
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, unix.SIGTERM)
