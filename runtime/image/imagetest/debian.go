@@ -2,10 +2,13 @@ package imagetest
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +63,7 @@ var debianImages = map[string]debianImage{
 	},
 	"postgres": {
 		packages: "postgresql-15",
-		script: "echo 'host all all all trust' >> /etc/postgresql/15/main/pg_hba.conf; sed -i 's/peer$/trust/' /etc/postgresql/15/main/pg_hba.conf; " +
+		script: "echo 'host all all all trust' >> /etc/postgresql/15/main/pg_hba.conf; sed -i -E 's/(peer|scram-sha-256)$/trust/' /etc/postgresql/15/main/pg_hba.conf; " +
 			"mkdir -p /run/postgresql; chown postgres: /run/postgresql",
 		config: v1.Config{
 			Env:  append([]string{"PGDATA=/var/lib/postgresql/15/main"}, "PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -123,6 +126,16 @@ func Debian(ctx context.Context, cache, name string) (v1.Image, error) {
 	return ImageOf(img.config, layers...), nil
 }
 
+// key changes with what the image is made of.
+func (i debianImage) key() string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, i.packages, i.script)
+	for _, n := range slices.Sorted(maps.Keys(i.files)) {
+		fmt.Fprintf(sum, "%s %q\n", n, i.files[n])
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12]
+}
+
 // builder keeps layers as compressed tars in a directory that it locks.
 type builder struct {
 	dir  string
@@ -166,7 +179,7 @@ func (b *builder) layers(ctx context.Context, name string, img debianImage) ([]s
 	if err != nil || img.packages == "" {
 		return []string{base}, err
 	}
-	l, err := b.cached(name, func(out string) error { return b.install(ctx, base, img, out) })
+	l, err := b.cached(name+"-"+img.key(), func(out string) error { return b.install(ctx, base, img, out) })
 	return []string{base, l}, err
 }
 

@@ -75,21 +75,26 @@ func serve(t *testing.T, s *image.Store, img *image.Image, check string) (string
 	if err != nil {
 		return "", err
 	}
-	const script = `mount -t tmpfs tmpfs "$1"; mkdir "$1/u" "$1/w" "$1/r"
-mount -t overlay overlay -o "lowerdir=/proc/self/fd/3,upperdir=$1/u,workdir=$1/w" "$1/r"; export R="$1/r"
+	const script = `set -e; L=$1; shift; mount -t tmpfs tmpfs "$1"; mkdir "$1/u" "$1/w" "$1/r"
+mount -t overlay overlay -o "lowerdir=$L,upperdir=$1/u,workdir=$1/w" "$1/r"; export R="$1/r"
 mount -t proc proc $R/proc 2>/dev/null || { mkdir -p $R/proc $R/dev; mount -t proc proc $R/proc; }
 mount -t tmpfs tmpfs $R/dev; for d in null zero random urandom; do touch $R/dev/$d; mount --bind /dev/$d $R/dev/$d; done
 mkdir $R/dev/shm; chmod 1777 $R/dev/shm; ln -s /proc/self/fd $R/dev/fd; ln -s fd/1 $R/dev/stdout; ln -s fd/2 $R/dev/stderr
 ip link set lo up; user=$2 dir=$3 check=$4; shift 4
 chroot --userspec=$user $R sh -c 'cd "$0" && exec "$@"' "$dir" "$@" >/dev/null </dev/null &
-for i in $(seq 300); do if sh -c "$check"; then exit 0; fi; sleep 0.2; done; exit 1`
+for i in $(seq 100); do if sh -c "$check"; then exit 0; fi; sleep 0.2; done; exit 1`
+	// By name: a descriptor would be of a mount in another namespace, which overlayfs does not take.
+	lower, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", root.Fd()))
+	if err != nil {
+		return "", err
+	}
 	dir := img.Config.WorkingDir
 	if dir == "" {
 		dir = "/"
 	}
-	args := append([]string{"-mnpf", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", t.TempDir(), fmt.Sprintf("%d:%d", u.UID, u.GID), dir, check}, img.Config.Cmd...)
+	args := append([]string{"-mnpf", "--mount-proc", "--kill-child", "sh", "-c", script, "sh", lower, t.TempDir(), fmt.Sprintf("%d:%d", u.UID, u.GID), dir, check}, img.Config.Cmd...)
 	cmd := exec.Command("unshare", args...)
-	cmd.Env, cmd.ExtraFiles = append(img.Config.Env, "PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), []*os.File{root}
+	cmd.Env = append(img.Config.Env, "PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	out, err := cmd.CombinedOutput()
 	if len(out) > 2000 {
 		out = out[len(out)-2000:]
