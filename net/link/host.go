@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
@@ -54,7 +55,7 @@ func (h *Host) with(fn func(*socket) error) (err error) {
 	select {
 	case s = <-h.free:
 	default:
-		if s, err = openSocket(64 << 10); err != nil {
+		if s, err = openSocket(); err != nil {
 			return err
 		}
 	}
@@ -102,67 +103,47 @@ type Link struct {
 	Group         uint32
 }
 
-func parseLink(b []byte) (l Link) {
-	if len(b) < unix.SizeofIfInfomsg {
-		return l
-	}
-	l.Index = int(int32(ne.Uint32(b[4:])))
-	l.Up = ne.Uint32(b[8:])&unix.IFF_UP != 0
-	for typ, v := range attrs(b[unix.SizeofIfInfomsg:]) {
-		switch typ {
-		case unix.IFLA_IFNAME:
-			l.Name = cstring(v)
-		case unix.IFLA_IFALIAS:
-			l.Alias = cstring(v)
-		case unix.IFLA_ADDRESS:
-			l.MAC = append(net.HardwareAddr(nil), v...)
-		case unix.IFLA_MTU:
-			l.MTU = int(ne.Uint32(v))
-		case unix.IFLA_MASTER:
-			l.Master = int(ne.Uint32(v))
-		case unix.IFLA_GROUP:
-			l.Group = ne.Uint32(v)
-		case unix.IFLA_LINKINFO:
-			for typ, v := range attrs(v) {
-				if typ == unix.IFLA_INFO_KIND {
-					l.Kind = cstring(v)
-				}
-			}
-		}
+func toLink(x netlink.Link) Link {
+	a := x.Attrs()
+	l := Link{Index: a.Index, Master: a.MasterIndex, Name: a.Name, Kind: x.Type(), Alias: a.Alias, MAC: a.HardwareAddr,
+		MTU: a.MTU, Up: a.RawFlags&unix.IFF_UP != 0, Group: a.Group}
+	if l.Kind == "device" { // the library's word for none
+		l.Kind = ""
 	}
 	return l
 }
 
-// skipStats is RTEXT_FILTER_SKIP_STATS of linux/rtnetlink.h.
-const skipStats = 1 << 3
+// byIndex names a link to the library.
+func byIndex(i int) netlink.Link { return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: i}} }
+
+// whole drops the library's warning that something changed while a list was read: others always make links here,
+// and what is decided by a list is decided about our own.
+func whole(err error) error {
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil
+	}
+	return err
+}
 
 // Links lists all links of the host.
 func (h *Host) Links() (list []Link, err error) {
-	m := newMessage("list links", unix.RTM_GETLINK, unix.NLM_F_DUMP, ifinfomsg(0, 0, 0))
-	m.u32(unix.IFLA_EXT_MASK, skipStats)
-	err = h.with(func(s *socket) error {
-		return s.get(m, func(b []byte) { list = append(list, parseLink(b)) })
-	})
-	return list, err
+	links, err := netlink.LinkList()
+	for _, l := range links {
+		list = append(list, toLink(l))
+	}
+	return list, fault.Wrap(whole(err), "cannot list links")
 }
 
 // Link finds one by name; fault.NotFound when there is none.
-func (h *Host) Link(name string) (l Link, err error) {
-	err = h.with(func(s *socket) error { l, err = s.link(name); return err })
-	return l, err
-}
-
-// link asks for one link. The kernel brings its carrier up to date for the answer (since 6.8), so a veth
-// whose far end has just come up carries traffic when this returns.
-func (s *socket) link(name string) (l Link, err error) {
-	m := newMessage("find link "+name, unix.RTM_GETLINK, 0, ifinfomsg(0, 0, 0))
-	m.u32(unix.IFLA_EXT_MASK, skipStats)
-	m.str(unix.IFLA_IFNAME, name)
-	err = s.get(m, func(b []byte) { l = parseLink(b) })
-	if errors.Is(err, unix.ENODEV) {
-		err = fault.New(fault.NotFound, "no link %s", name)
+func (h *Host) Link(name string) (Link, error) {
+	l, err := netlink.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) || errors.Is(err, unix.ENODEV) {
+		return Link{}, fault.New(fault.NotFound, "no link %s", name)
 	}
-	return l, err
+	if err != nil {
+		return Link{}, fault.Wrap(err, "cannot find link %s", name)
+	}
+	return toLink(l), nil
 }
 
 // Route is a destination that the host already reaches somehow.
@@ -173,44 +154,35 @@ type Route struct {
 
 // Routes lists the host's unicast routes and own addresses of both families, default routes too.
 func (h *Host) Routes() (list []Route, err error) {
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		m := newMessage("list routes", unix.RTM_GETROUTE, unix.NLM_F_DUMP, append([]byte{family}, make([]byte, unix.SizeofRtMsg-1)...))
-		err := h.with(func(s *socket) error {
-			return s.get(m, func(b []byte) {
-				if r, ok := parseRoute(b); ok {
-					list = append(list, r)
-				}
-			})
-		})
-		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
-			return nil, err
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		if err := whole(err); err != nil && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return nil, fault.Wrap(err, "cannot list routes")
+		}
+		for _, r := range routes {
+			if r.Type != unix.RTN_UNICAST && r.Type != unix.RTN_LOCAL {
+				continue
+			}
+			dst := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			if family == netlink.FAMILY_V6 {
+				dst = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			}
+			if r.Dst != nil {
+				dst = prefix(r.Dst)
+			}
+			list = append(list, Route{dst, r.LinkIndex})
 		}
 	}
 	return list, nil
 }
 
-func parseRoute(b []byte) (r Route, ok bool) {
-	if len(b) < unix.SizeofRtMsg {
-		return r, false
+func prefix(n *net.IPNet) netip.Prefix {
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, size := n.Mask.Size()
+	if size == 32 {
+		a = a.Unmap()
 	}
-	bits, typ := int(b[1]), b[7]
-	if typ != unix.RTN_UNICAST && typ != unix.RTN_LOCAL {
-		return r, false
-	}
-	dst := netip.IPv4Unspecified()
-	if b[0] == unix.AF_INET6 {
-		dst = netip.IPv6Unspecified()
-	}
-	for typ, v := range attrs(b[unix.SizeofRtMsg:]) {
-		switch typ {
-		case unix.RTA_DST:
-			dst, _ = netip.AddrFromSlice(v)
-		case unix.RTA_OIF:
-			r.Link = int(ne.Uint32(v))
-		}
-	}
-	r.Dst = netip.PrefixFrom(dst, bits)
-	return r, r.Dst.IsValid()
+	return netip.PrefixFrom(a, bits)
 }
 
 // Sysctl sets a value below /proc/sys of the daemon's namespace; path has slashes and no blanks.

@@ -41,14 +41,23 @@ func (h *Host) Attach(netns *os.File, v Veth) error {
 	if err := h.with(func(hs *socket) error { return hs.do(addVeth(netns, v), noLinkLocal(v.Name), up) }); err != nil {
 		return err
 	}
-	eth, err := s.link(Inside)
+	eth, err := s.find(Inside, 0)
 	if err != nil {
 		return err
 	}
-	if err := s.do(configure(eth.Index, v)...); err != nil {
+	if err := s.do(configure(eth, v)...); err != nil {
 		return err
 	}
-	_, err = h.Link(v.Name)
+	return h.with(func(hs *socket) error { return hs.carry(v) })
+}
+
+// carry makes packets flow now: the port first, which tells its bridge. A bridge drops what it sends itself until its own
+// carrier is up, which the first port brings.
+func (s *socket) carry(v Veth) error {
+	if _, err := s.find(v.Name, 0); err != nil {
+		return err
+	}
+	_, err := s.find("of the bridge", v.Bridge)
 	return err
 }
 
@@ -66,7 +75,7 @@ func (h *Host) Loopback(netns *os.File) error {
 // ports without a capability.
 func (h *Host) enter(netns *os.File) (s *socket, err error) {
 	err = h.inside(netns, func() error {
-		if s, err = openSocket(8 << 10); err != nil {
+		if s, err = openSocket(); err != nil {
 			return err
 		}
 		_ = Sysctl("net/ipv4/ping_group_range", "0 2147483647")
@@ -111,6 +120,38 @@ func configure(index int, v Veth) []*message {
 		msgs = append(msgs, defaultRoute(index, g))
 	}
 	return msgs
+}
+
+func addrMessage(what string, typ, flags uint16, index int, p netip.Prefix) *message {
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0], b[1] = family(p.Addr()), byte(p.Bits())
+	ne.PutUint32(b[4:], uint32(index))
+	m := newMessage(what, typ, flags, b)
+	m.attr(unix.IFA_LOCAL, p.Addr().AsSlice())
+	m.attr(unix.IFA_ADDRESS, p.Addr().AsSlice())
+	if p.Addr().Is4() && typ == unix.RTM_NEWADDR {
+		m.attr(unix.IFA_BROADCAST, broadcast(p))
+	}
+	if p.Addr().Is6() {
+		m.u32(unix.IFA_FLAGS, unix.IFA_F_NODAD)
+	}
+	return m
+}
+
+func family(a netip.Addr) byte {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func broadcast(p netip.Prefix) []byte {
+	a := p.Addr().As4()
+	host := ^uint32(0) >> p.Bits()
+	for i := range a {
+		a[i] |= byte(host >> (24 - 8*i))
+	}
+	return a[:]
 }
 
 // noLinkLocal keeps the kernel from giving the link an IPv6 address of its own, and from all that follows from
@@ -159,7 +200,7 @@ func (h *Host) DeletePorts(mark Mark, names []string) error {
 				return err
 			}
 		}
-		if err := s.onlyPorts(mark, group); err != nil {
+		if err := h.onlyPorts(mark, group); err != nil {
 			return err
 		}
 		m := newMessage("delete links", unix.RTM_DELLINK, 0, ifinfomsg(0, 0, 0))
@@ -172,16 +213,12 @@ func (h *Host) DeletePorts(mark Mark, names []string) error {
 }
 
 // onlyPorts makes sure that nobody else uses the group.
-func (s *socket) onlyPorts(mark Mark, group uint32) error {
-	var other string
-	m := newMessage("list links", unix.RTM_GETLINK, unix.NLM_F_DUMP, ifinfomsg(0, 0, 0))
-	err := s.get(m, func(b []byte) {
-		if l := parseLink(b); l.Group == group && !mark.IsPort(l.Name) {
-			other = l.Name
+func (h *Host) onlyPorts(mark Mark, group uint32) error {
+	links, err := h.Links()
+	for _, l := range links {
+		if l.Group == group && !mark.IsPort(l.Name) {
+			return fault.New(fault.Exists, "cannot delete links by group %d: link %s is in it", group, l.Name)
 		}
-	})
-	if err == nil && other != "" {
-		err = fault.New(fault.Exists, "cannot delete links by group %d: link %s is in it", group, other)
 	}
 	return err
 }

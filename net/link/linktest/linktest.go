@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,11 +84,11 @@ func New(t testing.TB) *NS {
 // Make makes a namespace that lasts as long as the file is open or a link is referred to by it.
 func Make() (*os.File, error) {
 	var f *os.File
-	err := onOwnThread(func() (err error) {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return err
+	err := onOwnThread(func() error {
+		ns, err := netns.New()
+		if err == nil {
+			f = os.NewFile(uintptr(ns), "netns")
 		}
-		f, err = os.Open("/proc/thread-self/ns/net")
 		return err
 	})
 	return f, err
@@ -116,7 +117,7 @@ func (n *NS) Close() { n.File.Close() }
 // Do runs fn on a thread that is in the namespace.
 func (n *NS) Do(fn func() error) error {
 	return onOwnThread(func() error {
-		if err := unix.Setns(int(n.File.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := netns.Set(netns.NsHandle(n.File.Fd())); err != nil {
 			return err
 		}
 		return fn()
