@@ -201,6 +201,9 @@ func (s *Store) findLocked(ref string) (string, error) {
 	}
 	if prefix, ok := digestPrefix(ref); ok {
 		found := s.prefixLocked(prefix)
+		if len(found) > 1 {
+			found = s.forHostLocked(found)
+		}
 		switch len(found) {
 		case 1:
 			return found[0], nil
@@ -229,6 +232,20 @@ func (s *Store) prefixLocked(prefix string) []string {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// forHostLocked keeps the images for this host's processor, if there are any: an index's digest names one for each.
+func (s *Store) forHostLocked(found []string) []string {
+	var ours []string
+	for _, h := range found {
+		if s.images[h].file.Architecture == hostPlatform().Architecture {
+			ours = append(ours, h)
+		}
+	}
+	if len(ours) == 0 {
+		return found
+	}
+	return ours
 }
 
 // viewLocked makes the exported picture of an image.
