@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/containercloud/cc/fault"
@@ -221,13 +220,4 @@ func (row *Setting[S]) option(spec *S, value string) error {
 		return row.add(spec, row.OptionLine(value)+"\n")
 	}
 	return row.add(spec, value+"\n")
-}
-
-// Names lists the settings in order.
-func (s *Settings[S]) Names() []string {
-	var names []string
-	for row := range slices.Values(s.Rows) {
-		names = append(names, row.Name)
-	}
-	return names
 }

@@ -62,6 +62,7 @@ var objectFunctions = map[string]func(*testing.T, Env){
 		e.write(t, b+"/net", strings.TrimPrefix(n, "net/")+"\n")
 		e.wants(t, n+"/usedby", b+"\n")
 		fails(t, e.FS.Rmdir(n), syscall.EBUSY)
+		e.has(t, n+"/error", " busy cannot remove "+n+": "+b+" is in it; hint: see usedby\n")
 		fails(t, e.put(n+"/ctl", "delete\n"), syscall.EBUSY)
 		e.has(t, n+"/error", b+" is in it; hint: see usedby")
 		e.write(t, b+"/net", "\n")

@@ -64,6 +64,21 @@ var writeFunctions = map[string]func(*testing.T, Env){
 		e.append(t, b+"/args", "e\n")
 		e.wants(t, b+"/args", "a\nb\nc\nd\ne\n")
 	},
+	// ftruncate on a descriptor, then lines: the new list.
+	"write/list-after-ftruncate": func(t *testing.T, e Env) {
+		b := e.newBox(t)
+		e.write(t, b+"/args", "a\nb\n")
+		f, err := e.FS.Open(b+"/args", syscall.O_RDWR, 0)
+		ok(t, err)
+		ok(t, f.Truncate(0))
+		e.wants(t, b+"/args", "a\nb\n")
+		_, err = f.Write([]byte("c\n"))
+		ok(t, err)
+		_, err = f.Write([]byte("d\n"))
+		ok(t, err)
+		ok(t, f.Close())
+		e.wants(t, b+"/args", "c\nd\n")
+	},
 	// An append in a handle opened without O_APPEND, as 9P clients do it.
 	"write/list-append-by-offset": func(t *testing.T, e Env) {
 		b := e.newBox(t)
