@@ -2,7 +2,9 @@ package ccfs
 
 import (
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/containercloud/cc/ccfs/tree"
@@ -18,6 +20,30 @@ type execSession struct {
 	*container.Session
 	meta     object.Meta
 	failures object.Failures
+	writers  atomic.Int32 // of stdin
+}
+
+// execInput is a session's stdin opened by one writer; with the last of them the input ends, as a pipe's does.
+type execInput struct {
+	container.Stream
+	of *execSession
+}
+
+func (i *execInput) Close() error {
+	err := i.Stream.Close()
+	if i.of.writers.Add(-1) == 0 {
+		err = errors.Join(err, i.of.CloseStdin())
+	}
+	return err
+}
+
+func (s *execSession) input() (container.Stream, error) {
+	in, err := s.Stdin()
+	if err != nil {
+		return nil, err
+	}
+	s.writers.Add(1)
+	return &execInput{in, s}, nil
 }
 
 func (s *execSession) Meta() object.Meta          { return s.meta }
@@ -95,7 +121,7 @@ func sessionLayout() *tree.Dir {
 		Files: []tree.File{
 			{Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs of the session.", Verbs: sessionVerbs()},
 			stream("stdin", 0220, "What the command reads; closing the last writer ends it.",
-				func(s *execSession) (container.Stream, error) { return s.Stdin() }),
+				func(s *execSession) (container.Stream, error) { return s.input() }),
 			stream("stdout", 0440, "What the command prints, until its end.",
 				func(s *execSession) (container.Stream, error) { return s.Stdout() }),
 			stream("stderr", 0440, "What the command prints to standard error.",

@@ -66,6 +66,9 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 			return c.Images.Tag(m.Args[0], m.Args[1])
 		}),
 		job("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
+			if i, err := c.Images.Find(m.Args[0]); err == nil && len(c.imageUsers(i)) == 0 {
+				c.Containers.DrainImage(i.Digest) // warm parts are no reason to keep it
+			}
 			_, err := c.Images.Remove(m.Args[0])
 			return err
 		}),

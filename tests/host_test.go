@@ -151,7 +151,7 @@ func (h *host) kernel() string {
 	section := func(name, text string) { fmt.Fprintf(&b, "## %s\n%s\n", name, strings.TrimSpace(text)) }
 	section("links", h.output("sh", "-c", "ls /proc/self/net/dev_snmp6 2>/dev/null; ip -o link | sed 's/^[0-9]*: //; s/ .*//'"))
 	section("nft", h.output("nft", "list", "ruleset"))
-	section("mounts", h.output("sh", "-c", "cut -d' ' -f5 /proc/self/mountinfo | sort"))
+	section("mounts", h.output("sh", "-c", "grep -e '"+h.dir+"' -e ' /cc' -e 'cc-"+h.instance+"' /proc/self/mountinfo | cut -d' ' -f5 | sort"))
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*/cc-" + h.instance + "*")
 	unified, _ := filepath.Glob("/sys/fs/cgroup/cc-" + h.instance + "*")
 	section("cgroups", strings.Join(append(groups, unified...), "\n"))
