@@ -281,6 +281,9 @@ func (s *Store) makeRoot(ctx context.Context, key string, layers []Layer) (err e
 	if err := unpack.Merge(ctx, list, root, links); err != nil {
 		return err
 	}
+	if err := unpack.MountPoints(root); err != nil {
+		return err
+	}
 	if err := s.root.WriteFile(path.Join(made, "record"), encode(rec), 0o600); err != nil {
 		return err
 	}

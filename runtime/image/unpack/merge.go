@@ -337,3 +337,27 @@ func copyFile(from, to int, name string) error {
 	}
 	return copyDescription(in, out)
 }
+
+// MountPoints makes /proc, /sys and /dev in a merged root where an image has nothing of that name: every start of a container
+// mounts on them, and would make them in its own layer.
+func MountPoints(root *os.File) error {
+	fd := int(root.Fd())
+	return keepTimes(fd, func() error {
+		for _, d := range []struct {
+			name string
+			mode uint32
+		}{{"proc", 0o555}, {"sys", 0o555}, {"dev", 0o755}} {
+			err := unix.Mkdirat(fd, d.name, d.mode)
+			if err == unix.EEXIST {
+				continue
+			}
+			if err == nil {
+				err = unix.Fchmodat(fd, d.name, d.mode, 0) // whatever the umask
+			}
+			if err != nil {
+				return fault.Wrap(err, "cannot make /%s", d.name)
+			}
+		}
+		return nil
+	})
+}

@@ -114,6 +114,25 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+func TestMountPoints(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	root, _, err := try(t, t.TempDir(), Limits{}, imagetest.Tar(imagetest.Dir("."), imagetest.Symlink("dev", "/elsewhere"), with(imagetest.Dir("sys"), func(h *tar.Header) { h.Mode = 0o700 })))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := MountPoints(open(t, root)); err != nil {
+		t.Fatal(err)
+	}
+	want := ". drwxr-xr-x\ndev Lrwxrwxrwx -> /elsewhere\nproc dr-xr-xr-x\nsys drwx------\n"
+	if got := snapshot(t, root, false); got != want {
+		t.Errorf("%s", got)
+	}
+	if st, err := os.Stat(root); err != nil || !st.ModTime().Equal(imagetest.Time) {
+		t.Errorf("the root's time changed: %v %v", st.ModTime(), err)
+	}
+}
+
 // TestMergeCopiesWhenLinksRunOut uses tmpfs, where the limit cannot be reached, so it calls the fallback itself.
 func TestMergeCopiesWhenLinksRunOut(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
