@@ -14,7 +14,7 @@ build: $(BUILTIN) ## bin/ccd, bin/cc and bin/cc-keeper (ARCH=arm64 for the other
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ccd ./cmd/cc ./cmd/cc-keeper
 
 builtin: $(BUILTIN) ## the image that needs no network: a u-root userland
-$(BUILTIN): go.mod $(wildcard runtime/image/builtin/gen/*.go)
+$(BUILTIN): go.mod $(wildcard runtime/image/builtin/gen/*.go runtime/image/builtin/cmd/*/*.go)
 	go run ./runtime/image/builtin/gen -arch $(ARCH) -o $@
 
 up: build ## start the daemon and wait until /cc answers (root)

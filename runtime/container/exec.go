@@ -50,6 +50,9 @@ func (s *Session) run(ctx context.Context, e ExecSpec) error {
 	s.mu.Unlock()
 	var ends sessionEnds
 	p, err := s.begin(ctx, r, e, &ends)
+	if err != nil {
+		err = r.orEnded(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil && s.closed {
@@ -71,6 +74,21 @@ func (s *Session) run(ctx context.Context, e ExecSpec) error {
 	}
 	s.c.m.tell(s.c, "exec")
 	return nil
+}
+
+// orEnded says that the run ended, where that is why entering it failed: whoever lost the race against a stop or a delete
+// finds processes, namespaces and files in /proc gone, one by one. The end is announced a moment after they went.
+func (r *run) orEnded(err error) error {
+	var op *boot.OpError
+	if errors.As(err, &op) && op.Op == "execve" {
+		return err
+	}
+	select {
+	case <-r.ended:
+		return fault.New(fault.Busy, "it has ended")
+	case <-time.After(200 * time.Millisecond):
+		return err
+	}
 }
 
 // sessionEnds is the daemon's side of a session's command.
