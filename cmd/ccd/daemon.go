@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,12 +104,47 @@ func (d *daemon) openState(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && d.freeKilled(f) {
+		for range 100 {
+			if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+				break
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	}
+	if err != nil {
 		_ = f.Close()
 		return fmt.Errorf("another ccd uses %s; end it, or give this one its own --state, --run, --mount and --instance", d.conf.state)
 	}
 	d.lock = f
 	return nil
+}
+
+// freeKilled lets the killed ccd end that has the lock and cannot: one of its threads waits in the kernel for a directory
+// that a mkdir has locked which waits for that ccd's answer, and with the thread stay the connection, the lock and all
+// else that was open. Aborting the connection answers the mkdir. It reports whether there was such a ccd.
+func (d *daemon) freeKilled(lock *os.File) bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(lock.Fd()), &st); err != nil {
+		return false
+	}
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	locks, _ := os.ReadFile("/proc/locks")
+	for line := range strings.Lines(string(locks)) {
+		f := strings.Fields(line) // 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF
+		if len(f) < 6 || f[1] != "FLOCK" || f[5] != file {
+			continue
+		}
+		stat, _ := os.ReadFile("/proc/" + f[4] + "/stat")
+		if !strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " Z ") {
+			continue
+		}
+		d.log.Warn("a killed ccd waits for its own mount; abort it", "pid", f[4], "mount", d.conf.mount)
+		_ = unix.Unmount(d.conf.mount, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW) // EBUSY: it has users, and is aborted too
+		return true
+	}
+	return false
 }
 
 func (d *daemon) openStore(context.Context) (err error) {
