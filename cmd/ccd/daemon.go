@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -136,13 +136,30 @@ func (d *daemon) freeKilled(lock *os.File) bool {
 		if len(f) < 6 || f[1] != "FLOCK" || f[5] != file {
 			continue
 		}
-		stat, _ := os.ReadFile("/proc/" + f[4] + "/stat")
-		if !strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " Z ") {
+		if status, _ := os.ReadFile("/proc/" + f[4] + "/status"); !killed(string(status)) {
 			continue
 		}
 		d.log.Warn("a killed ccd waits for its own mount; abort it", "pid", f[4], "mount", d.conf.mount)
 		_ = unix.Unmount(d.conf.mount, unix.MNT_FORCE|unix.UMOUNT_NOFOLLOW) // EBUSY: it has users, and is aborted too
 		return true
+	}
+	return false
+}
+
+// killed reads in proc_pid_status(5) that a process has ended, or has only to leave the kernel to do so.
+func killed(status string) bool {
+	for line := range strings.Lines(status) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		switch key {
+		case "State":
+			if strings.HasPrefix(value, "Z") {
+				return true
+			}
+		case "SigPnd", "ShdPnd":
+			if set, err := strconv.ParseUint(value, 16, 64); err == nil && set&(1<<(unix.SIGKILL-1)) != 0 {
+				return true
+			}
+		}
 	}
 	return false
 }
