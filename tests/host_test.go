@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,7 +88,8 @@ func (h *host) start(args []string) error {
 	return fmt.Errorf("ccd does not answer at /cc\n%s", h.logTail())
 }
 
-// kill ends the daemon as a power cut would: nsenter execs ccd, so the pid is ccd's own.
+// kill ends the daemon as a power cut would: nsenter execs ccd, so the pid is ccd's own. Of a ccd that was just telling
+// the kernel of a name a thread may stay, until the next ccd aborts the connection: with SIGKILL pending it is dead enough.
 func (h *host) kill() error {
 	if h.ccd == nil {
 		return nil
@@ -97,8 +99,8 @@ func (h *host) kill() error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	for range 500 {
-		if syscall.Kill(pid, 0) != nil {
+	for i := range 500 {
+		if syscall.Kill(pid, 0) != nil || i > 50 && dying(pid) {
 			return nil
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -203,4 +205,22 @@ echo "import $1/bb.tar bb wait=60s" > /cc/image/ctl || { cat /cc/self/error >&2;
 		return fmt.Errorf("%w: %s", err, text)
 	}
 	return nil
+}
+
+// dying says that a process has got SIGKILL and has only to leave the kernel.
+func dying(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		if f[0] == "State:" && f[1] == "Z" {
+			return true
+		}
+		if set, _ := strconv.ParseUint(f[1], 16, 64); f[0] == "ShdPnd:" && set&(1<<(syscall.SIGKILL-1)) != 0 {
+			return true
+		}
+	}
+	return false
 }
