@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/containercloud/cc/fault"
@@ -56,7 +57,26 @@ func FormatFailure(f object.Failure) string {
 	return line + "\n"
 }
 
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
+// maxSentence bounds what of a sentence is shown: it may quote what somebody wrote.
+const maxSentence = 1000
+
+// oneLine makes a sentence safe for a terminal: one line, of bounded length, with control characters and those that turn
+// the direction of writing escaped.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(s, "\n", "; ") {
+		if b.Len() > maxSentence {
+			b.WriteString("...")
+			break
+		}
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}
 
 // FormatFailures is an error file.
 func FormatFailures(list []object.Failure) []byte {
