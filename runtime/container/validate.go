@@ -55,8 +55,11 @@ func (s *Spec) Validate(uid uint32) error {
 }
 
 func within(n, low, high int64, unit string) error {
-	if n < low || n > high {
+	if n < low {
 		return fault.New(fault.Range, "%d %s is less than the least, %d", n, unit, low)
+	}
+	if n > high {
+		return fault.New(fault.Range, "%d %s is more than the most, %d", n, unit, high)
 	}
 	return nil
 }
