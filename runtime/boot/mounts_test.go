@@ -44,7 +44,7 @@ func TestMounts(t *testing.T) {
 			}
 		}, "sh", "-c", `cat /data/a/b/content /etc/hosts /run/sock
 touch /data/a/b/new && echo rw; touch /data/ro/new || echo ro; touch /new || echo root ro; echo x > /scratch/x && echo scratch
-grep -E ' /(scratch|data/ro|data/a/b|data/a/b/inner|dev/shm) ' /proc/self/mountinfo | sed 's/.* \(\/[a-z/]*\) \([a-z,]*\) - .*/\1 \2/; s/,idmapped//'; stat -c %u:%g /data/a/b/content`)
+grep -E ' /(scratch|data/ro|data/a/b|data/a/b/inner|dev/shm) ' /proc/self/mountinfo | sed 's/.* \(\/[a-z/]*\) \([a-z,]*\) - .*/\1 \2/; s/,idmapped//' | sort; stat -c %u:%g /data/a/b/content`)
 		want := `volume
 127.0.0.1 box
 127.0.0.1 box
@@ -54,12 +54,12 @@ ro
 touch: /new: Read-only file system
 root ro
 scratch
-/dev/shm rw,nosuid,nodev,noexec,relatime
 /data/a/b rw,nodev,relatime
-/data/ro ro,nodev,relatime
-/scratch rw,nosuid,nodev,noexec,relatime
 /data/a/b/inner rw,nosuid,nodev,relatime
+/data/ro ro,nodev,relatime
+/dev/shm rw,nosuid,nodev,noexec,relatime
 /dev/shm rw,nosuid,nodev,relatime
+/scratch rw,nosuid,nodev,noexec,relatime
 0:0
 `
 		if got.out != want {
