@@ -15,225 +15,122 @@ import (
 // containerSetting is one row of a container's configuration.
 type containerSetting = tree.Setting[container.Spec]
 
-type value = tree.Value[container.Spec]
-
 // containerSettings are the settings of a container in the order of its spec.
 var containerSettings = withDefaults([]containerSetting{
 	{
 		Name: "image", Kind: tree.Scalar, When: tree.AtStart, Syntax: "REF|DIGEST|builtin|host",
-		Doc: "The image that the root file system begins as: a name of `cc image list`, `builtin` (a small userland that needs no network) or `host` (this host's own root below an overlay; for its owner only).",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.Image },
-			Set: func(s *container.Spec, v string) error { s.Image = v; return nil },
-		},
+		Doc:   "The image that the root file system begins as: a name of `cc image list`, `builtin` (a small userland that needs no network) or `host` (this host's own root below an overlay; for its owner only).",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Image }, nil),
 	}, {
 		Name: "args", Kind: tree.List, When: tree.AtStart, Syntax: "WORD (one a line)",
-		Doc: "The command, one word a line. Empty: the image's own. Otherwise it stands behind the image's entrypoint in place of its command.",
-		Value: value{
-			Get: func(s *container.Spec) string { return items(s.Args) },
-			Set: func(s *container.Spec, v string) error { s.Args = parseItems(v); return nil },
-		},
+		Doc:   "The command, one word a line. Empty: the image's own. Otherwise it stands behind the image's entrypoint in place of its command.",
+		Value: tree.ItemsOf(func(s *container.Spec) *[]string { return &s.Args }, nil),
 	}, {
 		Name: "entrypoint", Kind: tree.List, When: tree.AtStart, Syntax: "WORD (one a line)",
-		Doc: "What stands in front of args. Empty: the image's; one empty word '' : nothing.",
-		Value: value{
-			Get: func(s *container.Spec) string { return items(s.Entrypoint) },
-			Set: func(s *container.Spec, v string) error { s.Entrypoint = parseItems(v); return nil },
-		},
+		Doc:   "What stands in front of args. Empty: the image's; one empty word '' : nothing.",
+		Value: tree.ItemsOf(func(s *container.Spec) *[]string { return &s.Entrypoint }, nil),
 	}, {
 		Name: "env", Kind: tree.Table, When: tree.AtStart, Syntax: "NAME VALUE (or NAME=VALUE)",
-		Doc: "Environment over the image's. Nothing is taken from the environment of the daemon or of whoever writes.",
-		Value: value{
-			Get: func(s *container.Spec) string { return formatEnv(s.Env) },
-			Set: func(s *container.Spec, v string) (err error) { s.Env, err = parseEnv(v); return err },
-		},
+		Doc:   "Environment over the image's. Nothing is taken from the environment of the daemon or of whoever writes.",
+		Value: tree.Of(func(s *container.Spec) *[]string { return &s.Env }, formatEnv, parseEnv),
 	}, {
 		Name: "dir", Kind: tree.Scalar, When: tree.AtStart, Syntax: "PATH",
-		Doc: "Working directory, made when missing. Empty: the image's, else /.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.Dir },
-			Set: func(s *container.Spec, v string) error { s.Dir = v; return nil },
-		},
+		Doc:   "Working directory, made when missing. Empty: the image's, else /.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Dir }, nil),
 	}, {
 		Name: "user", Kind: tree.Scalar, When: tree.AtStart, Syntax: "NAME|UID[:GROUP|GID]",
-		Doc: "Who the command runs as inside. Empty: the image's, else root (of the container's user namespace).",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.User },
-			Set: func(s *container.Spec, v string) error { s.User = v; return nil },
-		},
+		Doc:   "Who the command runs as inside. Empty: the image's, else root (of the container's user namespace).",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.User }, nil),
 	}, {
 		Name: "hostname", Kind: tree.Scalar, When: tree.AtStart, Syntax: "NAME",
-		Doc: "Host name inside. Empty: the container's name.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.Hostname },
-			Set: func(s *container.Spec, v string) error { s.Hostname = v; return nil },
-		},
+		Doc:   "Host name inside. Empty: the container's name.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Hostname }, nil),
 	}, {
 		Name: "vpc", Kind: tree.Scalar, When: tree.AtStart, Syntax: "NAME",
-		Doc: "The network it joins. Empty: only a loopback device.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.VPC },
-			Set: func(s *container.Spec, v string) error { s.VPC = v; return nil },
-		},
+		Doc:   "The network it joins. Empty: only a loopback device.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.VPC }, nil),
 	}, {
 		Name: "ip", Kind: tree.Scalar, When: tree.AtStart, Syntax: "ADDRESS",
-		Doc: "A fixed address of the vpc. Empty: any free one, kept over restarts of the container where possible.",
-		Value: value{
-			Get: func(s *container.Spec) string { return formatAddr(s.IP) },
-			Set: func(s *container.Spec, v string) (err error) { s.IP, err = parseAddr(v); return err },
-		},
+		Doc:   "A fixed address of the vpc. Empty: any free one, kept over restarts of the container where possible.",
+		Value: tree.Of(func(s *container.Spec) *netip.Addr { return &s.IP }, formatAddr, parseAddr),
 	}, {
 		Name: "memory", Kind: tree.Scalar, When: tree.Live, Syntax: "BYTES|max",
-		Doc: "Memory limit in bytes; 64K 1.5G 2GiB are understood. A container that needs more is killed by the kernel and says so (`exit`: oom 1).",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSize(s.Memory) },
-			Set: func(s *container.Spec, v string) (err error) { s.Memory, err = words.Size(v); return err },
-		},
+		Doc:   "Memory limit in bytes; 64K 1.5G 2GiB are understood. A container that needs more is killed by the kernel and says so (`exit`: oom 1).",
+		Value: tree.SizeOf(func(s *container.Spec) *int64 { return &s.Memory }),
 	}, {
 		Name: "cpu", Kind: tree.Scalar, When: tree.Live, Syntax: "SHARES",
-		Doc: "Weight among containers that want the processor at once: 1024 is one unit, as docker's --cpu-shares.",
-		Value: value{
-			Get: func(s *container.Spec) string { return strconv.FormatUint(s.CPU, 10) },
-			Set: func(s *container.Spec, v string) (err error) { s.CPU, err = parseShares(v); return err },
-		},
+		Doc:   "Weight among containers that want the processor at once: 1024 is one unit, as docker's --cpu-shares.",
+		Value: tree.Of(func(s *container.Spec) *uint64 { return &s.CPU }, formatShares, parseShares),
 	}, {
 		Name: "cpu.max", Kind: tree.Scalar, When: tree.Live, Syntax: "CORES|max",
-		Doc: "The most processor time it gets, in cores: 0.5, 2.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.CPUMax.String() },
-			Set: func(s *container.Spec, v string) (err error) { s.CPUMax, err = container.ParseCores(v); return err },
-		},
+		Doc:   "The most processor time it gets, in cores: 0.5, 2.",
+		Value: tree.Of(func(s *container.Spec) *container.Cores { return &s.CPUMax }, container.Cores.String, container.ParseCores),
 	}, {
 		Name: "pids", Kind: tree.Scalar, When: tree.Live, Syntax: "N|max",
-		Doc: "The most processes and threads at once.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSize(s.Pids) },
-			Set: func(s *container.Spec, v string) (err error) { s.Pids, err = parseCount(v); return err },
-		},
+		Doc:   "The most processes and threads at once.",
+		Value: tree.IntOf(func(s *container.Spec) *int64 { return &s.Pids }, 1, container.Max),
 	}, {
 		Name: "disk", Kind: tree.Scalar, When: tree.Live, Syntax: "BYTES|max",
-		Doc: "What it may write outside of volumes. Kept, and enforced once volumes are there.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSize(s.Disk) },
-			Set: func(s *container.Spec, v string) (err error) { s.Disk, err = words.Size(v); return err },
-		},
+		Doc:   "What it may write outside of volumes. Kept, and enforced once volumes are there.",
+		Value: tree.SizeOf(func(s *container.Spec) *int64 { return &s.Disk }),
 	}, {
 		Name: "mounts", Kind: tree.Table, When: tree.AtStart, Syntax: "TARGET tmpfs:SIZE|bind:/HOST/PATH|volume:NAME [ro]",
-		Doc: "What else is mounted inside. bind: is for the host's owner only.",
-		Value: value{
-			Get: func(s *container.Spec) string { return formatMounts(s.Mounts) },
-			Set: func(s *container.Spec, v string) (err error) { s.Mounts, err = parseMounts(v); return err },
-		},
+		Doc:   "What else is mounted inside. bind: is for the host's owner only.",
+		Value: tree.Of(func(s *container.Spec) *[]container.Mount { return &s.Mounts }, formatMounts, parseMounts),
 	}, {
 		Name: "restart", Kind: tree.Scalar, When: tree.Live, Syntax: "no|on-failure[:N]|always",
-		Doc: "What happens when it ends by itself. Restarts wait 100 ms, then twice as long each time, a minute at most; ten seconds of running start over. A stop by a user is remembered.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.Restart.String() },
-			Set: func(s *container.Spec, v string) (err error) { s.Restart, err = container.ParseRestart(v); return err },
-		},
+		Doc:   "What happens when it ends by itself. Restarts wait 100 ms, then twice as long each time, a minute at most; ten seconds of running start over. A stop by a user is remembered.",
+		Value: tree.Of(func(s *container.Spec) *container.Restart { return &s.Restart }, container.Restart.String, container.ParseRestart),
 	}, {
 		Name: "stop.signal", Kind: tree.Scalar, When: tree.Live, Syntax: "SIGNAL",
-		Doc: "What stop sends first. Empty: the image's, else SIGTERM.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.StopSignal },
-			Set: func(s *container.Spec, v string) error { s.StopSignal = v; return nil },
-		},
+		Doc:   "What stop sends first. Empty: the image's, else SIGTERM.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.StopSignal }, nil),
 	}, {
 		Name: "stop.timeout", Kind: tree.Scalar, When: tree.Live, Syntax: "DURATION",
-		Doc: "How long stop waits before it kills. A first process that ignores the signal is not waited for.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatDuration(s.StopTimeout) },
-			Set: func(s *container.Spec, v string) (err error) { s.StopTimeout, err = words.Duration(v); return err },
-		},
+		Doc:   "How long stop waits before it kills. A first process that ignores the signal is not waited for.",
+		Value: tree.DurationOf(func(s *container.Spec) *time.Duration { return &s.StopTimeout }),
 	}, {
 		Name: "ttl", Kind: tree.Scalar, When: tree.Live, Syntax: "DURATION|max",
-		Doc: "It is deleted this long after it ended for good.",
-		Value: value{
-			Get: func(s *container.Spec) string { return formatTTL(s.TTL) },
-			Set: func(s *container.Spec, v string) (err error) { s.TTL, err = parseTTL(v); return err },
-		},
+		Doc:   "It is deleted this long after it ended for good.",
+		Value: tree.Of(func(s *container.Spec) *time.Duration { return &s.TTL }, formatTTL, parseTTL),
 	}, {
 		Name: "capability", Kind: tree.List, When: tree.AtStart, Syntax: "+NAME|-NAME|all|none (one a line)",
-		Doc: "Changes to the default set of capabilities, in order.",
-		Value: value{
-			Get: func(s *container.Spec) string { return items(s.Capability) },
-			Set: func(s *container.Spec, v string) error { s.Capability = strings.Fields(v); return nil },
-		},
+		Doc:   "Changes to the default set of capabilities, in order.",
+		Value: tree.ItemsOf(func(s *container.Spec) *[]string { return &s.Capability }, nil),
 	}, {
 		Name: "seccomp", Kind: tree.Scalar, When: tree.AtStart, Syntax: "default|unconfined",
-		Doc: "The filter of system calls; unconfined is for the host's owner only.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.Seccomp },
-			Set: func(s *container.Spec, v string) error { s.Seccomp = v; return nil },
-		},
+		Doc:   "The filter of system calls; unconfined is for the host's owner only.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Seccomp }, nil),
 	}, {
 		Name: "readonly", Kind: tree.Scalar, When: tree.AtStart, Syntax: "on|off",
-		Doc: "The root file system cannot be written; /app and mounts can.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSwitch(s.ReadOnly) },
-			Set: func(s *container.Spec, v string) (err error) { s.ReadOnly, err = words.Switch(v); return err },
-		},
+		Doc:   "The root file system cannot be written; /app and mounts can.",
+		Value: tree.SwitchOf(func(s *container.Spec) *bool { return &s.ReadOnly }),
 	}, {
 		Name: "userns", Kind: tree.Scalar, When: tree.AtStart, Syntax: "on|host",
-		Doc: "on: root inside is nobody outside. host is for the host's owner only.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.UserNS },
-			Set: func(s *container.Spec, v string) error { s.UserNS = v; return nil },
-		},
+		Doc:   "on: root inside is nobody outside. host is for the host's owner only.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.UserNS }, nil),
 	}, {
 		Name: "init", Kind: tree.Scalar, When: tree.AtStart, Syntax: "on|off",
-		Doc: "A first process of 24 KB that reaps orphans and passes signals on, in front of the command.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSwitch(s.Init) },
-			Set: func(s *container.Spec, v string) (err error) { s.Init, err = words.Switch(v); return err },
-		},
+		Doc:   "A first process of 24 KB that reaps orphans and passes signals on, in front of the command.",
+		Value: tree.SwitchOf(func(s *container.Spec) *bool { return &s.Init }),
 	}, {
 		Name: "tty", Kind: tree.Scalar, When: tree.AtStart, Syntax: "off|on|COLSxROWS",
-		Doc: "A terminal instead of pipes; everything goes to stdout.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.TTY.String() },
-			Set: func(s *container.Spec, v string) (err error) { s.TTY, err = container.ParseTerminal(v); return err },
-		},
+		Doc:   "A terminal instead of pipes; everything goes to stdout.",
+		Value: tree.Of(func(s *container.Spec) *container.Terminal { return &s.TTY }, container.Terminal.String, container.ParseTerminal),
 	}, {
 		Name: "stdin.open", Kind: tree.Scalar, When: tree.AtStart, Syntax: "on|off",
-		Doc: "on: standard input is a pipe that the file stdin feeds, until the verb eof. off: /dev/null.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSwitch(s.StdinOpen) },
-			Set: func(s *container.Spec, v string) (err error) { s.StdinOpen, err = words.Switch(v); return err },
-		},
+		Doc:   "on: standard input is a pipe that the file stdin feeds, until the verb eof. off: /dev/null.",
+		Value: tree.SwitchOf(func(s *container.Spec) *bool { return &s.StdinOpen }),
 	}, {
 		Name: "log/policy", Kind: tree.Scalar, When: tree.Live, Syntax: "drop|block|direct",
-		Doc: "When a stream's log is full: drop the oldest, or block the writer. direct writes the file without a pipe: fastest, but `echo > /dev/stderr` inside empties it.",
-		Value: value{
-			Get: func(s *container.Spec) string { return s.LogPolicy },
-			Set: func(s *container.Spec, v string) error { s.LogPolicy = v; return nil },
-		},
+		Doc:   "When a stream's log is full: drop the oldest, or block the writer. direct writes the file without a pipe: fastest, but `echo > /dev/stderr` inside empties it.",
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.LogPolicy }, nil),
 	}, {
 		Name: "log/max", Kind: tree.Scalar, When: tree.Live, Syntax: "BYTES|max",
-		Doc: "Bytes kept of each stream.",
-		Value: value{
-			Get: func(s *container.Spec) string { return words.FormatSize(s.LogMax) },
-			Set: func(s *container.Spec, v string) (err error) { s.LogMax, err = words.Size(v); return err },
-		},
+		Doc:   "Bytes kept of each stream.",
+		Value: tree.SizeOf(func(s *container.Spec) *int64 { return &s.LogMax }),
 	},
 })
-
-// items prints words, one a line, in the form that parseItems and the spec take back.
-func items(list []string) string {
-	lines := make([]string, len(list))
-	for i, w := range list {
-		lines[i] = words.FormatItem(w)
-	}
-	return strings.Join(lines, "\n")
-}
-
-func parseItems(text string) []string {
-	var list []string
-	for _, line := range words.Lines(text) {
-		list = append(list, words.Item(line))
-	}
-	return list
-}
 
 // formatEnv prints NAME VALUE lines: the keys are what a table's readers look for.
 func formatEnv(env []string) string {
@@ -287,21 +184,12 @@ func parseAddr(v string) (netip.Addr, error) {
 	return a, nil
 }
 
+func formatShares(n uint64) string { return strconv.FormatUint(n, 10) }
+
 func parseShares(v string) (uint64, error) {
 	n, err := strconv.ParseUint(v, 10, 64)
 	if err != nil {
 		return 0, fault.New(fault.Invalid, "%q is no number of shares", v).WithHint("1024 is one unit")
-	}
-	return n, nil
-}
-
-func parseCount(v string) (int64, error) {
-	if v == "max" {
-		return container.Max, nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n == container.Max {
-		return 0, fault.New(fault.Invalid, "%q is no number", v).WithHint("a number, or max")
 	}
 	return n, nil
 }

@@ -198,7 +198,6 @@ func sessionRun(r *tree.Request, m words.Message) error {
 		return fault.New(fault.Invalid, "cannot exec: no command given").WithHint("run -- ls -l /")
 	}
 	e := container.ExecSpec{Args: m.Cmd}
-	stdin := true
 	for _, o := range m.Opts {
 		var err error
 		switch o.Key {
@@ -211,20 +210,15 @@ func sessionRun(r *tree.Request, m words.Message) error {
 		case "tty":
 			e.TTY, err = container.ParseTerminal(o.Value)
 		case "stdin":
-			stdin, err = words.Switch(o.Value)
+			var open bool
+			open, err = words.Switch(o.Value)
+			e.NoStdin = !open
 		}
 		if err != nil {
 			return err
 		}
 	}
-	s := session(r)
-	if err := s.Run(r, e); err != nil {
-		return err
-	}
-	if !stdin {
-		return s.CloseStdin()
-	}
-	return nil
+	return session(r).Run(r, e)
 }
 
 // answer is a stream of one line that is known later.

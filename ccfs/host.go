@@ -3,9 +3,9 @@ package ccfs
 import (
 	"context"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -119,23 +119,14 @@ func hostCapacity() []byte {
 	var info unix.Sysinfo_t
 	_ = unix.Sysinfo(&info)
 	return pairs([]words.Opt{
-		{Key: "cpus", Value: strconv.Itoa(onlineCPUs())},
+		{Key: "cpus", Value: strconv.Itoa(runtime.NumCPU())},
 		{Key: "memory", Value: strconv.FormatUint(info.Totalram*uint64(info.Unit), 10)},
 	})
 }
 
-// onlineCPUs counts the processors that this process may use.
-func onlineCPUs() int {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return 1
-	}
-	return set.Count()
-}
-
 func (c *Cloud) hostUsed() []byte {
-	var info syscall.Sysinfo_t
-	_ = syscall.Sysinfo(&info)
+	var info unix.Sysinfo_t
+	_ = unix.Sysinfo(&info)
 	running := 0
 	for _, x := range c.Containers.List() {
 		if x.State().Alive() {

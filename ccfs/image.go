@@ -44,14 +44,14 @@ func (c *Cloud) images() *tree.Dir {
 }
 
 func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
-	job := func(name, args, doc string, words int, options []string, work func(context.Context, *tree.Request, wordsMessage) error) tree.Verb {
+	job := func(name, args, doc string, count int, options []string, work func(context.Context, *tree.Request, words.Message) error) tree.Verb {
 		return tree.Verb{
 			Name: name, Args: args, Doc: doc,
-			Run: func(r *tree.Request, m wordsMessage) error {
-				if err := noMore(m, words, append(options, "wait")...); err != nil {
+			Run: func(r *tree.Request, m words.Message) error {
+				if err := noMore(m, count, append(options, "wait")...); err != nil {
 					return err
 				}
-				if len(m.Args) < words {
+				if len(m.Args) < count {
 					return fault.New(fault.Invalid, "cannot %s: it takes %s", name, args)
 				}
 				return waited(r, &m, func(ctx context.Context) error { return work(ctx, r, m) }, failures.Add)
@@ -62,26 +62,23 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 		job("pull", "REF [platform=OS/ARCH] [insecure=on] [wait=DURATION]", "Fetch an image from its registry.", 1, []string{"platform", "insecure"}, c.pull),
 		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host.", 1, nil, c.load),
 		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host.", 2, nil, c.importTar),
-		job("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
+		job("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ context.Context, _ *tree.Request, m words.Message) error {
 			return c.Images.Tag(m.Args[0], m.Args[1])
 		}),
-		job("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ context.Context, _ *tree.Request, m wordsMessage) error {
+		job("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ context.Context, _ *tree.Request, m words.Message) error {
 			if i, err := c.Images.Find(m.Args[0]); err == nil && len(c.imageUsers(i)) == 0 {
 				c.Containers.DrainImage(i.Digest) // warm parts are no reason to keep it
 			}
 			_, err := c.Images.Remove(m.Args[0])
 			return err
 		}),
-		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to.", 0, nil, func(ctx context.Context, _ *tree.Request, _ wordsMessage) error {
+		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to.", 0, nil, func(ctx context.Context, _ *tree.Request, _ words.Message) error {
 			return c.collect(ctx)
 		}),
 	}
 }
 
-// wordsMessage keeps the verbs' signatures on one line.
-type wordsMessage = words.Message
-
-func (c *Cloud) pull(ctx context.Context, r *tree.Request, m wordsMessage) error {
+func (c *Cloud) pull(ctx context.Context, r *tree.Request, m words.Message) error {
 	o := image.PullOptions{Login: image.Login{Home: homeOf(r.Caller.UID), UID: r.Caller.UID}}
 	o.Platform, _ = m.Opt("platform")
 	if text, ok := m.Opt("insecure"); ok {
@@ -110,7 +107,7 @@ func openFor(r *tree.Request, name string) (*os.File, error) {
 	return image.OpenAs(name, r.Caller.UID, r.Caller.GID, groups)
 }
 
-func (c *Cloud) load(ctx context.Context, r *tree.Request, m wordsMessage) error {
+func (c *Cloud) load(ctx context.Context, r *tree.Request, m words.Message) error {
 	f, err := openFor(r, m.Args[0])
 	if err != nil {
 		return fault.Wrap(err, "cannot load image")
@@ -120,7 +117,7 @@ func (c *Cloud) load(ctx context.Context, r *tree.Request, m wordsMessage) error
 	return err
 }
 
-func (c *Cloud) importTar(ctx context.Context, r *tree.Request, m wordsMessage) error {
+func (c *Cloud) importTar(ctx context.Context, r *tree.Request, m words.Message) error {
 	f, err := openFor(r, m.Args[0])
 	if err != nil {
 		return fault.Wrap(err, "cannot import image %s", m.Args[1])

@@ -17,46 +17,28 @@ var vpcRows = tree.Settings[vpc.Spec]{
 	Rows: []tree.Setting[vpc.Spec]{
 		{
 			Name: "cidr", Kind: tree.Scalar, When: tree.Fixed, Syntax: "A.B.C.D/BITS",
-			Doc: "The addresses of the network. Writing it makes the network. It must not overlap a route of this host or another vpc.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return formatPrefix(s.CIDR) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.CIDR, err = parsePrefix(v); return err },
-			},
+			Doc:   "The addresses of the network. Writing it makes the network. It must not overlap a route of this host or another vpc.",
+			Value: tree.Of(func(s *vpc.Spec) *netip.Prefix { return &s.CIDR }, formatPrefix, parsePrefix),
 		}, {
 			Name: "gateway", Kind: tree.Scalar, When: tree.Fixed, Syntax: "ADDRESS",
-			Doc: "The address of this host in the network; the first one unless set before cidr.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return formatAddr(s.Gateway) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.Gateway, err = parseAddr(v); return err },
-			},
+			Doc:   "The address of this host in the network; the first one unless set before cidr.",
+			Value: tree.Of(func(s *vpc.Spec) *netip.Addr { return &s.Gateway }, formatAddr, parseAddr),
 		}, {
 			Name: "mtu", Kind: tree.Scalar, When: tree.AtStart, Syntax: "BYTES", Default: "1500",
-			Doc: "The largest packet; containers get it when they start.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return strconv.Itoa(s.MTU) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.MTU, err = parseMTU(v); return err },
-			},
+			Doc:   "The largest packet; containers get it when they start.",
+			Value: tree.Of(func(s *vpc.Spec) *int { return &s.MTU }, strconv.Itoa, parseMTU),
 		}, {
 			Name: "nat", Kind: tree.Scalar, When: tree.Live, Syntax: "on|off", Default: "on",
-			Doc: "Containers reach the world under this host's address.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return words.FormatSwitch(s.NAT) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.NAT, err = words.Switch(v); return err },
-			},
+			Doc:   "Containers reach the world under this host's address.",
+			Value: tree.SwitchOf(func(s *vpc.Spec) *bool { return &s.NAT }),
 		}, {
 			Name: "isolate", Kind: tree.Scalar, When: tree.Live, Syntax: "on|off", Default: "off",
-			Doc: "Containers of this network cannot reach each other.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return words.FormatSwitch(s.Isolate) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.Isolate, err = words.Switch(v); return err },
-			},
+			Doc:   "Containers of this network cannot reach each other.",
+			Value: tree.SwitchOf(func(s *vpc.Spec) *bool { return &s.Isolate }),
 		}, {
 			Name: "reserve", Kind: tree.Table, When: tree.Live, Syntax: "ADDRESS CONTAINER|MAC|-",
-			Doc: "Addresses kept for a container by name, for a hardware address, or out of use.",
-			Value: tree.Value[vpc.Spec]{
-				Get: func(s *vpc.Spec) string { return formatReserve(s.Reserve) },
-				Set: func(s *vpc.Spec, v string) (err error) { s.Reserve, err = parseReserve(v); return err },
-			},
+			Doc:   "Addresses kept for a container by name, for a hardware address, or out of use.",
+			Value: tree.Of(func(s *vpc.Spec) *[]vpc.Reservation { return &s.Reserve }, formatReserve, parseReserve),
 		},
 	},
 	Spec: func(o tree.Object) vpc.Spec { return o.(*vpc.VPC).Spec() },

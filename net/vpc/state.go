@@ -22,9 +22,6 @@ const (
 	Gone    State = "gone"
 )
 
-// States are all state words.
-func States() []State { return []State{Defined, Ready, Failed, Gone} }
-
 // Status is what a network is.
 type Status struct {
 	State   State

@@ -37,18 +37,3 @@ func Direct(dir string, s Stream, uid, gid uint32) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), string(s)), nil
 }
-
-// Reopen makes another read end of a pipe that a process has as one of its outputs (1 or 2): when ccd and the
-// keeper both died, the log goes on from here.
-func Reopen(pid int, s Stream) (*os.File, error) {
-	n := map[Stream]string{Stdout: "1", Stderr: "2"}[s]
-	path := "/proc/" + itoa(pid) + "/fd/" + n
-	if target, err := os.Readlink(path); err != nil || len(target) < 5 || target[:5] != "pipe:" {
-		return nil, fault.New(fault.NotFound, "process %d has no pipe for its %s", pid, s)
-	}
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fault.Wrap(&os.PathError{Op: "open", Path: path, Err: err}, "cannot go on with log %s", s)
-	}
-	return os.NewFile(uintptr(fd), "log"), nil
-}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/containercloud/cc/fault"
@@ -334,5 +333,3 @@ func (v *View) since(t time.Time) (int64, error) {
 	}
 	return max(0, r.Offset-v.start), nil
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -199,6 +199,3 @@ func removeContent(fd int) error {
 	}
 	return nil
 }
-
-// RemoveAll removes the entry base of the directory dir with everything in it, without following links.
-func RemoveAll(dir *os.File, base string) error { return removeAll(int(dir.Fd()), base) }
