@@ -328,7 +328,7 @@ func TestUpgrade(t *testing.T) {
 	} else {
 		f.Close()
 	}
-	leaks(t, pid, 16)
+	leaks(t, pid, 20)
 }
 
 // A client of a newer build replaces the keeper's program by the way.

@@ -137,5 +137,5 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	leaks(t, c.PID(), 16)
+	leaks(t, c.PID(), 20)
 }

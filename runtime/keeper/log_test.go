@@ -78,5 +78,5 @@ func TestLogCalls(t *testing.T) {
 	if text, _ := os.ReadFile(dir + "/stderr"); string(text) != "last words\n" {
 		t.Errorf("%q", text)
 	}
-	leaks(t, c.PID(), 16)
+	leaks(t, c.PID(), 20)
 }
