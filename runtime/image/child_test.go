@@ -39,7 +39,7 @@ func childMain(what string, args []string) error {
 		return hostChild(args[0])
 	}
 	if what == "full" {
-		return fullChild(args[0], args[1])
+		return fullChild(args[0], args[1], args[2])
 	}
 	s, err := Open(args[0], Options{})
 	if err != nil {

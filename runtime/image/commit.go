@@ -88,6 +88,11 @@ func (s *Store) Tag(image, name string) error {
 	if err != nil {
 		return fault.Wrap(err, "cannot tag")
 	}
+	if image == Builtin {
+		if err := s.needBuiltin(); err != nil {
+			return fault.Wrap(err, "cannot tag")
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, err := s.findLocked(image)

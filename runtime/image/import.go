@@ -3,7 +3,6 @@ package image
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"runtime"
 
@@ -38,14 +37,16 @@ func (s *Store) importAs(ctx context.Context, tar io.Reader, c v1.ConfigFile, na
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
+	abort := func() { closeReader(tar) }
+	defer context.AfterFunc(ctx, abort)()
 	p.expect(1, 0)
 	p.enter(Fetching)
 	in := &counting{r: tar, p: p}
-	diffID, err := s.unpackLayer(ctx, &cancelled{ctx, in}, "", func() { cancel(); closeReader(tar) })
+	diffID, err := s.unpackLayer(ctx, &cancelled{ctx, in}, "", abort)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // reading what was closed for it fails in other words
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), err)
-		}
 		return nil, err
 	}
 	defer s.unpin("layer/" + diffID)

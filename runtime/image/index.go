@@ -171,6 +171,11 @@ func (s *Store) Find(ref string) (*Image, error) {
 	if ref == Host {
 		return hostImage(), nil
 	}
+	if ref == Builtin {
+		if err := s.needBuiltin(); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, err := s.findLocked(ref)
@@ -181,10 +186,7 @@ func (s *Store) Find(ref string) (*Image, error) {
 }
 
 func (s *Store) findLocked(ref string) (string, error) {
-	if ref == Builtin {
-		if s.builtin == "" {
-			return "", fault.New(fault.NotFound, "no image builtin in this daemon").WithHint("make build")
-		}
+	if ref == Builtin && s.builtin != "" {
 		return s.builtin, nil
 	}
 	if rec, ok := s.refs[s.given[ref]]; ok {

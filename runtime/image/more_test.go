@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,10 +14,12 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
 
@@ -67,7 +70,7 @@ func TestBuiltin(t *testing.T) {
 	s.Close()
 	// A newer daemon brings another userland; the old one is a container's until it is released.
 	other := imagetest.Tar(imagetest.File("etc/version", "2"))
-	if s, err = Open(dir, Options{Builtin: other}); err != nil {
+	if s, err = Open(dir, Options{Builtin: io.NewSectionReader(bytes.NewReader(other), 0, int64(len(other)))}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
@@ -211,29 +214,65 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
-// TestFullDisk pulls into a store with little room: a plain sentence, nothing left, and success when there is room.
+// TestFullDisk fills stores with little room: a sentence that says so first, nothing left, and success when there is room.
 func TestFullDisk(t *testing.T) {
 	reg := imagetest.NewRegistry(t, nil)
-	ref := reg.Push(t, "a", imagetest.Image(v1.Config{}, imagetest.Tar(imagetest.File("f", noise(1, 20<<20)))))
-	if out, _, err := child(t, "full", t.TempDir(), ref); err != nil {
+	dir := t.TempDir()
+	layer := imagetest.Tar(imagetest.File("e", ""), imagetest.File("f", noise(1, 20<<20))) // the first is looked at the disk for
+	img := imagetest.Image(v1.Config{}, layer)
+	ref := reg.Push(t, "a", img)
+	tag, _ := name.NewTag("b")
+	if err := errors.Join(tarball.WriteToFile(dir+"/docker.tar", tag, img), os.WriteFile(dir+"/root.tar", layer, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := child(t, "full", t.TempDir(), ref, dir); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }
 
-func fullChild(dir, ref string) error {
+func fullChild(dir, ref, archives string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
 		return err
 	}
-	for _, free := range []int64{1, 1 << 40} { // the disk says no; our reserve says no
-		s, err := Open(dir+"/s", Options{Limits: Limits{Layer: unpackLimits(free)}})
+	rootfs, err := os.Open(archives + "/root.tar")
+	if err != nil {
+		return err
+	}
+	st, err := rootfs.Stat()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	jobs := map[string]func(s *Store) error{
+		"pull": func(s *Store) error { _, err := s.Pull(ctx, ref, PullOptions{}, nil); return err },
+		"load": func(s *Store) error { _, err := s.Load(ctx, archives+"/docker.tar", nil); return err },
+		"import": func(s *Store) error {
+			f, err := os.Open(rootfs.Name()) // an import that fails closes it
+			if err == nil {
+				_, err = s.Import(ctx, f, "c", nil)
+			}
+			return err
+		},
+		"builtin": func(s *Store) error { _, err := s.Find(Builtin); return err },
+	}
+	for _, c := range []struct {
+		free int64
+		want string
+	}{
+		{1, "no space left on device"},
+		{1 << 30, "MiB free on the disk, 1024 MiB needed: 1024 MiB must stay free"},
+	} {
+		s, err := Open(dir+"/s", Options{Limits: Limits{Layer: unpackLimits(c.free)}, Builtin: io.NewSectionReader(rootfs, 0, st.Size())})
 		if err != nil {
 			return err
 		}
-		_, err = s.Pull(context.Background(), ref, PullOptions{}, nil)
-		if !fault.Is(err, fault.NoSpace) {
-			return fmt.Errorf("free %d: %w", free, err)
+		for what, do := range jobs {
+			err := do(s)
+			if !fault.Is(err, fault.NoSpace) || !strings.HasSuffix(err.Error(), c.want) || strings.Contains(err.Error(), "cancel") {
+				return fmt.Errorf("%s with %d to stay free: %w (%v)", what, c.free, err, fault.KindOf(err))
+			}
 		}
-		if _, err := s.GC(context.Background()); err != nil {
+		if _, err := s.GC(ctx); err != nil {
 			return err
 		}
 		for _, d := range subdirs {
@@ -243,15 +282,19 @@ func fullChild(dir, ref string) error {
 		}
 		s.Close()
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=200m"); err != nil {
-		return err
-	}
-	s, err := Open(dir+"/s", Options{Limits: Limits{Layer: unpackLimits(1)}})
+	s, err := Open(dir+"/s", Options{Limits: Limits{Layer: unpackLimits(1)}, Builtin: io.NewSectionReader(rootfs, 0, st.Size())})
 	if err != nil {
 		return err
 	}
-	_, err = s.Pull(context.Background(), ref, PullOptions{}, nil)
-	return errors.Join(err, s.Close())
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=200m"); err != nil {
+		return err
+	}
+	for what, do := range jobs {
+		if err := do(s); err != nil {
+			return fmt.Errorf("%s with room: %w", what, err)
+		}
+	}
+	return s.Close()
 }
 
 func TestOpenAs(t *testing.T) {

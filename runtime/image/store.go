@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -21,7 +22,7 @@ import (
 // Options of a Store. The zero value is useful.
 type Options struct {
 	Log     *slog.Logger
-	Builtin []byte // rootfs tar (plain, gzip or zstd) of the image `builtin`; empty: there is none
+	Builtin *io.SectionReader // rootfs tar (gzip or zstd) of the image `builtin`; nil: there is none
 	Limits  Limits
 }
 
@@ -35,12 +36,13 @@ type Limits struct {
 
 // Store is a directory of images.
 type Store struct {
-	log    *slog.Logger
-	limits Limits
-	root   *os.Root
-	top    *os.File // the same directory
-	lock   *os.File
-	boot   string
+	log      *slog.Logger
+	limits   Limits
+	embedded *io.SectionReader
+	root     *os.Root
+	top      *os.File // the same directory
+	lock     *os.File
+	boot     string
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -56,7 +58,7 @@ type Store struct {
 	pins    map[string]int                 // "layer/HEX" and the like that a job needs
 	flights map[string]*flight
 	jobs    []*Progress
-	builtin string // manifest, hex
+	builtin string // manifest, hex; empty until it is unpacked
 	settler settler
 	closed  bool
 }
@@ -67,7 +69,7 @@ var subdirs = []string{"blob", "partial", "layer", "root", "image", "ref", "tmp"
 // second Open of the same directory fails with Busy.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
-		log: o.Log, limits: o.Limits,
+		log: o.Log, limits: o.Limits, embedded: o.Builtin,
 		images: map[string]*image{}, refs: map[string]refRecord{}, given: map[string]string{}, layers: map[string]*layerRecord{},
 		roots: map[string]bool{}, uses: map[string]map[string]struct{}{}, pins: map[string]int{},
 		flights: map[string]*flight{},
@@ -80,8 +82,8 @@ func Open(dir string, o Options) (*Store, error) {
 		s.Close()
 		return nil, fault.Wrap(err, "cannot open image store %s", dir)
 	}
-	if len(o.Builtin) > 0 {
-		if err := s.loadBuiltin(o.Builtin); err != nil {
+	if s.embedded != nil {
+		if err := s.needBuiltin(); err != nil {
 			s.log.Error("image builtin is not usable", "err", err)
 		}
 	}

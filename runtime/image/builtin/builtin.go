@@ -3,16 +3,22 @@
 package builtin
 
 import (
+	"io"
 	"runtime"
 
 	"github.com/containercloud/cc/fault"
 )
 
-// Tar returns the root file system, a tar compressed by zstd. Without `make builtin` before the build there is none.
-func Tar() ([]byte, error) {
-	raw, err := files.ReadFile("builtin_" + runtime.GOARCH + ".tar.zst")
+// Tar opens the root file system, a tar compressed by zstd. It is read where the program lies: nothing of it is copied
+// before it is asked for. Without `make builtin` before the build there is none.
+func Tar() (*io.SectionReader, error) {
+	f, err := files.Open("builtin_" + runtime.GOARCH + ".tar.zst")
 	if err != nil {
 		return nil, fault.New(fault.NotFound, "this daemon was built without the image builtin").WithHint("make build")
 	}
-	return raw, nil
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(f.(io.ReaderAt), 0, st.Size()), nil
 }

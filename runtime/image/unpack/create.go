@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -269,6 +270,8 @@ func writeAll(fd int, p []byte, at int64) error {
 	return nil
 }
 
+func mebibytes(n int64) string { return strconv.FormatInt(n>>20, 10) + " MiB" }
+
 // reserve looks at the disk every 64 MiB, so that an image cannot take the last bytes that the daemon's
 // own records need.
 func (u *unpacker) reserve(n int64, sparse bool) error {
@@ -285,7 +288,7 @@ func (u *unpacker) reserve(n int64, sparse bool) error {
 		return err
 	}
 	if free := int64(st.Bavail) * st.Bsize; free-n < u.lim.Free {
-		return fault.New(fault.NoSpace, "cannot unpack layer: %d bytes free, %d needed and %d kept in reserve", free, n, u.lim.Free).
+		return fault.New(fault.NoSpace, "%s free on the disk, %s needed: %s must stay free", mebibytes(free), mebibytes(n+u.lim.Free+1<<20-1), mebibytes(u.lim.Free)).
 			WithHint("cc image gc")
 	}
 	u.free = step
