@@ -9,6 +9,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/ccfs/tree"
 )
 
 var le = binary.NativeEndian
@@ -18,8 +20,25 @@ const (
 	inHeaderSize  = 40 // struct fuse_in_header: len, opcode, unique, nodeid ...
 	outHeaderSize = 16 // struct fuse_out_header: len, error, unique
 	readSizeAt    = inHeaderSize + 16
+	newDirAt      = inHeaderSize // struct fuse_rename_in, fuse_rename2_in
 	opRead        = 15
 	opInterrupt   = 36
+)
+
+// Operations during which the kernel holds the lock of the directory that they name (Documentation/filesystems/locking).
+const (
+	opLookup      = 1
+	opSymlink     = 6
+	opMknod       = 8
+	opMkdir       = 9
+	opUnlink      = 10
+	opRmdir       = 11
+	opRename      = 12
+	opLink        = 13
+	opReadDir     = 28
+	opCreate      = 35
+	opReadDirPlus = 44
+	opRename2     = 45
 )
 
 // bufferSize holds the largest request and the largest answer: maxWrite bytes and the structures in front of them.
@@ -138,11 +157,30 @@ func (l *loop) yield(unique uint64) {
 
 // answer works on a request and sends the answer. A connection that has ended takes none.
 func (l *loop) answer(request, out []byte) {
+	var space [2]tree.Ino
+	if dirs := l.locked(request, space[:0]); len(dirs) > 0 {
+		l.door.session.notifier.enter(dirs)
+		defer l.door.session.notifier.leave(dirs)
+	}
 	in, outs := [1][]byte{request}, [1][]byte{out}
 	n, _ := l.protocol.HandleRequest(in[:], outs[:])
 	if n > 0 {
 		l.send(out[:n])
 	}
+}
+
+// locked appends the directories that the kernel keeps locked until the request is answered.
+func (l *loop) locked(request []byte, dirs []tree.Ino) []tree.Ino {
+	switch le.Uint32(request[4:]) {
+	case opRename, opRename2:
+		if len(request) >= newDirAt+8 {
+			dirs = append(dirs, l.door.lookups.ino(le.Uint64(request[newDirAt:])))
+		}
+	case opLookup, opSymlink, opMknod, opMkdir, opUnlink, opRmdir, opLink, opReadDir, opCreate, opReadDirPlus:
+	default:
+		return dirs
+	}
+	return append(dirs, l.door.lookups.ino(le.Uint64(request[16:])))
 }
 
 // send writes an answer in one piece, which is how the device wants it.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,6 +51,32 @@ func TestKilledServerIsReplaced(t *testing.T) {
 	}
 	if at, err := mountsAt(s.dir); err != nil || len(at) != 1 {
 		t.Errorf("mounts: %v, %v", at, err)
+	}
+}
+
+// A killed server must end although it has a name to announce in a directory that an unanswered mkdir has locked.
+func TestKilledServerEndsDuringMkdir(t *testing.T) {
+	s := serve(t, "rows")
+	maker := exec.Command("mkdir", s.path("slow/x"))
+	if err := maker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line := s.run(t, `head -c 4 $M/stream`); line != "made" {
+		t.Fatalf("mkdir is not on its way: %q", line)
+	}
+	time.Sleep(50 * time.Millisecond) // the announcement is made behind the row's back
+	ended := make(chan error, 1)
+	go func() { s.kill(); ended <- maker.Wait() }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("mkdir succeeded")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the killed server does not end")
+	}
+	if err := unix.Unmount(s.dir, unix.MNT_FORCE|unix.MNT_DETACH); err != nil {
+		t.Error(err)
 	}
 }
 

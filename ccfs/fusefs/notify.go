@@ -21,7 +21,10 @@ const (
 //	inode attributes   takes no lock that a request in progress could hold, so requests may wait for it (settle)
 //	names              takes the directory's lock, which mkdir, unlink and lookup hold while they wait for us
 //
-// Nothing is sent from inside a request, and no request waits for a name.
+// Nothing is sent from inside a request, and no request waits for a name. A name waits until no request in its directory
+// is in progress: a thread that waits in the kernel for the directory's lock does not hear SIGKILL, and keeps a killed
+// daemon's connection open, so that the request which has the lock is never answered. A request that we have not read
+// yet can still do that; then the keeper aborts the connection.
 type notifier struct {
 	fd     int
 	expire bool                        // the kernel can expire a name without looking as if it was deleted
@@ -31,7 +34,8 @@ type notifier struct {
 	idle    sync.Cond // inodes is empty and none is being sent
 	work    sync.Cond
 	inodes  map[tree.Ino]struct{}
-	names   map[name]struct{}
+	names   map[tree.Ino]map[string]struct{} // by directory
+	busy    map[tree.Ino]int                 // requests in progress by the directory whose lock they hold
 	sending bool
 	closed  bool
 	ended   sync.WaitGroup
@@ -43,7 +47,10 @@ type name struct {
 }
 
 func newNotifier(fd int, expire bool, exists func(tree.Ino, string) bool) *notifier {
-	n := &notifier{fd: fd, expire: expire, exists: exists, inodes: map[tree.Ino]struct{}{}, names: map[name]struct{}{}}
+	n := &notifier{
+		fd: fd, expire: expire, exists: exists,
+		inodes: map[tree.Ino]struct{}{}, names: map[tree.Ino]map[string]struct{}{}, busy: map[tree.Ino]int{},
+	}
 	n.idle.L, n.work.L = &n.mu, &n.mu
 	n.ended.Add(2)
 	go n.sendInodes()
@@ -62,9 +69,35 @@ func (n *notifier) add(c tree.Change) {
 		n.inodes[c.Ino] = struct{}{}
 	}
 	if c.Name != "" {
-		n.names[name{c.Parent, c.Name}] = struct{}{}
+		if n.names[c.Parent] == nil {
+			n.names[c.Parent] = map[string]struct{}{}
+		}
+		n.names[c.Parent][c.Name] = struct{}{}
 	}
 	n.work.Broadcast()
+}
+
+// enter says that a request works in directories, leave that it has been answered.
+func (n *notifier) enter(dirs []tree.Ino) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, dir := range dirs {
+		n.busy[dir]++
+	}
+}
+
+func (n *notifier) leave(dirs []tree.Ino) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, dir := range dirs {
+		if n.busy[dir]--; n.busy[dir] > 0 {
+			continue
+		}
+		delete(n.busy, dir)
+		if n.names[dir] != nil {
+			n.work.Broadcast()
+		}
+	}
 }
 
 // settle waits until the kernel knows of every inode change queued so far, so that who made a change sees it at once
@@ -114,20 +147,34 @@ func (n *notifier) sendNames() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
-		for len(n.names) == 0 && !n.closed {
+		k, ok := n.nextLocked()
+		for !ok && !n.closed {
 			n.work.Wait()
+			k, ok = n.nextLocked()
 		}
 		if n.closed {
 			return
 		}
-		batch := n.names
-		n.names = map[name]struct{}{}
 		n.mu.Unlock()
-		for k := range batch {
-			n.entry(uint64(k.parent), k.name, !n.exists(k.parent, k.name))
-		}
+		n.entry(uint64(k.parent), k.name, !n.exists(k.parent, k.name))
 		n.mu.Lock()
 	}
+}
+
+// nextLocked takes a name out of a directory in which no request is in progress.
+func (n *notifier) nextLocked() (name, bool) {
+	for dir, list := range n.names {
+		if n.busy[dir] > 0 {
+			continue
+		}
+		for k := range list {
+			if delete(list, k); len(list) == 0 {
+				delete(n.names, dir)
+			}
+			return name{dir, k}, true
+		}
+	}
+	return name{}, false
 }
 
 // inode makes the kernel ask for a node's attributes again: fuse_out_header, fuse_notify_inval_inode_out. The negative

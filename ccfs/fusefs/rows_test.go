@@ -23,6 +23,7 @@ import (
 //	ctl      wait (until its caller stops), nothing        log      a real file, CC_FUSEFS_LOG
 //	panic    its row panics                                hang       its row sleeps and ignores its context
 //	few/ thousand/ tenthousand/   objects: thing-00000/{setting,version,owned}
+//	slow/    mkdir announces the name, prints "made" on stream, and goes on when its caller stops
 type rows struct {
 	t     *tree.Tree
 	count atomic.Uint64
@@ -48,6 +49,9 @@ func rowsTree() (*tree.Tree, error) {
 	for name, n := range map[string]int{"few": 3, "thousand": 1000, "tenthousand": 10000} {
 		dir.Dirs = append(dir.Dirs, &tree.Dir{Name: name, Mode: 0o755, Doc: "objects", Objects: things(n)})
 	}
+	slow := things(0)
+	slow.Make = r.makeSlowly
+	dir.Dirs = append(dir.Dirs, &tree.Dir{Name: "slow", Mode: 0o755, Doc: "objects", Objects: slow})
 	slices.SortFunc(dir.Dirs, func(a, b *tree.Dir) int { return len(a.Name) - len(b.Name) })
 	r.t = tree.New(dir, tree.Options{})
 	return r.t, nil
@@ -60,6 +64,13 @@ func (r *rows) readState(*tree.Request) ([]byte, error) {
 func (r *rows) wait(q *tree.Request, _ words.Message) error {
 	<-q.Done()
 	return q.Err()
+}
+
+func (r *rows) makeSlowly(q *tree.Request, name string) (tree.Object, error) {
+	r.t.ChangedNames("slow", name)
+	r.lines <- "made"
+	<-q.Done()
+	return nil, q.Err()
 }
 
 func hang(*tree.Request) ([]byte, error) {
