@@ -92,12 +92,23 @@ func (c *Client) Watch(ctx context.Context, id string, pid int, pidfd *os.File) 
 		return fault.Wrap(err, "cannot watch %s", id)
 	}
 	defer unix.Close(fd)
-	defer c.entering()()
-	if _, _, err := c.call(ctx, wire.OpWatch, wire.Watch{ID: id, PID: uint32(pid)}.Encode(), fd); err != nil {
-		return fault.Wrap(err, "cannot watch %s", id)
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fault.Wrap(os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err), "cannot watch %s", id)
 	}
-	c.note(id, pid, pidfd)
-	return nil
+	// It is in the ledger before it is asked for: a keeper that is started meanwhile has it from there, and then says that it
+	// knows the id.
+	c.mu.Lock()
+	c.ledger.enter(id, pid, own)
+	c.mu.Unlock()
+	_, _, err = c.call(ctx, wire.OpWatch, wire.Watch{ID: id, PID: uint32(pid)}.Encode(), fd)
+	if err == nil || fault.Is(err, fault.Exists) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ledger.ended(wire.Exit{ID: id, PID: uint32(pid)})
+	return fault.Wrap(err, "cannot watch %s", id)
 }
 
 // Adoption is what a process becomes. Everything but ID may be left out. The caller keeps its files.

@@ -129,11 +129,12 @@ func (c *Client) settle(ctx context.Context, l *link) error {
 	if _, _, err := l.call(ctx, wire.OpInit, nil, int(init.Fd())); err != nil {
 		return err
 	}
-	if err := c.reconcile(ctx, l); err != nil {
+	// Ends are listened to before anything is handed over: the keeper forgets one that nobody hears of.
+	if _, err := c.hello(ctx, l, true); err != nil {
 		return err
 	}
-	_, err = c.hello(ctx, l, true)
-	return err
+	defer c.entering()()
+	return c.reconcile(ctx, l)
 }
 
 func (c *Client) hello(ctx context.Context, l *link, events bool) (wire.Hello, error) {

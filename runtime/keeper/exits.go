@@ -94,12 +94,11 @@ func (q *queue) close() {
 func (c *Client) Exits() <-chan Exit { return c.exits.out }
 
 // announced is called by the link for every Exit message.
-func (c *Client) announced(e wire.Exit) {
+func (c *Client) announced(l *link, e wire.Exit) {
 	c.mu.Lock()
 	c.ledger.ended(e)
-	l := c.link
 	c.mu.Unlock()
-	if !e.Kept && l != nil {
+	if !e.Kept {
 		c.tell(l, e.Serial)
 	}
 	c.exits.add(exitOf(e))

@@ -180,7 +180,7 @@ func (g *ledger) close() {
 }
 
 // reconcile makes keeper and ledger equal: what only the keeper has is copied, what only the ledger has is
-// handed over. No call is answered meanwhile, so the ledger does not change but by exits.
+// handed over. No call is answered meanwhile, so the ledger does not change but by exits and by what Watch asks for.
 func (c *Client) reconcile(ctx context.Context, l *link) error {
 	states, err := listAll(ctx, l)
 	if err != nil {
@@ -228,7 +228,7 @@ func (c *Client) learn(ctx context.Context, l *link, s wire.State) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ledger.put(s.ID, newProc(int(s.PID), files[0]))
+	c.ledger.enter(s.ID, int(s.PID), files[0])
 	c.ledger.adopt(m, files[1:])
 	return nil
 }

@@ -19,7 +19,7 @@ var errLost = errors.New("connection to the keeper lost")
 // link is one connection to one keeper.
 type link struct {
 	conn *net.UnixConn
-	exit func(wire.Exit)
+	exit func(*link, wire.Exit)
 	gone chan struct{} // closed when the connection has ended
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ type reply struct {
 	files  []int
 }
 
-func newLink(conn *net.UnixConn, exit func(wire.Exit)) *link {
+func newLink(conn *net.UnixConn, exit func(*link, wire.Exit)) *link {
 	l := &link{conn: conn, exit: exit, gone: make(chan struct{}), waiting: map[uint32]chan reply{}}
 	go l.read()
 	return l
@@ -134,7 +134,7 @@ func (l *link) deliver(p []byte, files []int) bool {
 	if h.Op == wire.OpExit && h.Seq == 0 {
 		e, err := wire.DecodeExit(body)
 		if err == nil {
-			l.exit(e)
+			l.exit(l, e)
 		}
 		wire.Close(files)
 		return err == nil

@@ -32,6 +32,17 @@ func Open(pid int, start uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
+// EndOf asks the kernel whether the process of a pidfd has ended, and how, which anybody may know once its parent has reaped it
+// (PIDFD_GET_INFO, Linux 6.15; never known on an older kernel).
+func EndOf(pidfd int) (status unix.WaitStatus, known, ended bool) {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+		return unix.WaitStatus(info.Exit_code), true, true
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return 0, false, err == nil && n > 0
+}
+
 // StartTime returns when a process began, in clock ticks after boot (proc_pid_stat(5), field 22).
 func StartTime(pid int) (uint64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
