@@ -23,6 +23,8 @@ type Target struct {
 	Cgroup   func(pid int) error
 	CgroupFD int        // cgroup v2 directory that the helper is born in; 0 and -1: none
 	Tasks    []*os.File // as SlotOptions.Tasks
+
+	Born func(keeper.Child) // told of the child before it executes; it must not wait, and PidFD stays Enter's until Enter returns
 }
 
 // EnterConfig is the program to run there.
@@ -70,7 +72,7 @@ func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keep
 			return child, fault.Wrap(err, "cannot enter %s", t.ID)
 		}
 	}
-	return entered(ctx, w, scripts, t.ID)
+	return t.entered(ctx, w, scripts)
 }
 
 func (t *Target) receive(pid int, c *EnterConfig) error {
@@ -88,21 +90,25 @@ func (t *Target) receive(pid int, c *EnterConfig) error {
 }
 
 // entered reads the answers: the child, then the end of the socket.
-func entered(ctx context.Context, w *wire, scripts []*script, id string) (child keeper.Child, err error) {
+func (t *Target) entered(ctx context.Context, w *wire, scripts []*script) (child keeper.Child, err error) {
 	for {
 		r, err := await(ctx, w, scripts)
 		switch {
 		case err == nil && len(r.words) == 3 && r.file != nil:
 			child = keeper.Child{PID: int(r.words[0]), PidFD: r.file}
+			if t.Born != nil {
+				t.Born(child)
+			}
 		case errors.Is(err, io.EOF) && child.PidFD != nil:
 			return child, nil
 		case errors.Is(err, io.EOF):
-			return child, fault.New(fault.Internal, "cannot enter %s: its process was ended", id)
+			return child, fault.New(fault.Internal, "cannot enter %s: its process was ended", t.ID)
 		case err != nil:
-			if child.PidFD != nil {
+			if child.PidFD != nil { // it must not execute after all
+				_ = unix.PidfdSendSignal(pidfdOf(child), unix.SIGKILL, nil, 0)
 				err = errors.Join(err, child.PidFD.Close())
 			}
-			return keeper.Child{}, fault.Wrap(err, "cannot enter %s", id)
+			return keeper.Child{}, fault.Wrap(err, "cannot enter %s", t.ID)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -421,4 +422,44 @@ func TestDamagedRecordLeavesTheDaemonAlive(t *testing.T) {
 	if states[Running] != 1 || states[Failed] != 1 {
 		t.Errorf("%v", states)
 	}
+}
+
+// Whenever the keeper is killed, an exec that is under way ends, and with the code its command had.
+func TestKeeperKilledDuringExec(t *testing.T) {
+	c := newCloud(t)
+	x := c.run(t, "x", nil, "sleep", "1000")
+	rounds := 24
+	if testing.Short() {
+		rounds = 10
+	}
+	for round := range rounds {
+		s, err := x.Exec()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, killed := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(killed)
+			<-begun
+			time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
+			old := c.keeper.PID()
+			unix.Kill(old, unix.SIGKILL)
+			waitFor(t, "another keeper", func() bool { return c.keeper.PID() != old })
+		}()
+		close(begun)
+		if err := s.Run(ctxFor(t), ExecSpec{Args: []string{"sh", "-c", []string{"exit 7", "sleep 0.01; exit 7"}[round%2]}}); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		} else if e, err := s.Wait(ctxFor(t)); err != nil || e.Code != 7 {
+			t.Errorf("round %d: %+v %v", round, e, err)
+		}
+		<-killed
+		s.Close()
+		if t.Failed() {
+			break
+		}
+	}
+	waitFor(t, "the keeper to have the container only", func() bool {
+		kids, err := c.keeper.List(ctxFor(t))
+		return err == nil && !slices.ContainsFunc(kids, func(k keeper.State) bool { return strings.Contains(k.ID, "/exec/") })
+	})
 }

@@ -8,9 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
+	"github.com/containercloud/cc/runtime/keeper"
 	"github.com/containercloud/cc/runtime/seccomp"
 )
 
@@ -65,13 +68,11 @@ func (s *Session) run(ctx context.Context, e ExecSpec) error {
 		return err
 	}
 	s.sessionEnds = ends
+	s.attend()
 	now := time.Now().UTC()
 	s.st.State, s.st.Since, s.st.PID = "running", now, s.pid
 	s.st.Args, s.st.User, s.st.Dir, s.st.TTY = e.Args, e.User, p.Dir, e.TTY
 	close(s.began)
-	if s.early != nil && s.early.PID == s.pid {
-		s.exitLocked(exitOf(*s.early))
-	}
 	s.c.m.tell(s.c, "exec")
 	return nil
 }
@@ -239,7 +240,19 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 	}
 	defer in.close()
 	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFD: in.fd(), Tasks: in.tasks}
+	var watched chan error
+	target.Born = func(c keeper.Child) { // while the command executes
+		watched = make(chan error, 1)
+		go func() { watched <- m.conf.Keeper.Watch(ctx, s.id(), c.PID, c.PidFD) }()
+	}
 	child, err := boot.Enter(ctx, m.conf.Keeper, target, cfg)
+	if fault.Is(err, fault.Again) { // the keeper was lost before it had answered; there is another one
+		child, err = boot.Enter(ctx, m.conf.Keeper, target, cfg)
+	}
+	var unwatched error
+	if watched != nil {
+		unwatched = <-watched
+	}
 	if err != nil {
 		var op *boot.OpError
 		if errors.As(err, &op) && op.Op == "execve" {
@@ -247,12 +260,20 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 		}
 		return err
 	}
-	to.pid, to.pidfd = child.PID, child.PidFD
-	if err := m.conf.Keeper.Watch(ctx, s.id(), child.PID, child.PidFD); err != nil {
+	defer child.PidFD.Close()
+	if unwatched != nil {
 		_ = killGroup(child.PidFD)
-		return err
+		return unwatched
 	}
-	return nil
+	to.pid = child.PID
+	to.pidfd, err = derive(child.PidFD, func(fd int) (int, error) {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err == nil {
+			err = unix.SetNonblock(n, true) // so that Go's poller waits for it
+		}
+		return n, err
+	})
+	return err
 }
 
 // split returns container and session of a keeper's id UUID/exec/N; helpers (UUID/exec/N/enter) are no session.

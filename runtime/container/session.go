@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -26,8 +27,7 @@ type Session struct {
 	mu      sync.Mutex
 	tag     any // the tree's object for it
 	st      SessionStatus
-	running bool         // Run was called
-	early   *keeper.Exit // came before Run returned
+	running bool // Run was called
 	closed  bool
 	began   chan struct{} // closed when Run has succeeded, or the session is closed
 	done    chan struct{} // closed when the command has ended, or never will begin
@@ -273,21 +273,61 @@ func (s *Session) Wait(ctx context.Context) (Exit, error) {
 	return *s.st.Exit, nil
 }
 
-// sessionExited notes the end of a session's command.
+// sessionExited notes the end of a session's command as the keeper tells it.
 func (c *Container) sessionExited(n string, e keeper.Exit) {
-	s, err := c.Session(n)
-	if err != nil {
-		return
+	if s, err := c.Session(n); err == nil {
+		s.exited(e.PID, exitOf(e))
 	}
+}
+
+// exited notes the end of the session's command, once.
+func (s *Session) exited(pid int, x Exit) {
 	s.mu.Lock()
-	if s.st.State != "running" || s.pid != e.PID {
-		s.early = &e // it ended before Run knew that it had begun
+	if s.st.State != "running" || s.pid != pid {
 		s.mu.Unlock()
 		return
 	}
-	s.exitLocked(exitOf(e))
+	s.exitLocked(x)
 	s.mu.Unlock()
-	c.m.tell(c, "exec")
+	s.c.m.tell(s.c, "exec")
+}
+
+// unheard is how long a command that has ended may be a zombie, or unknown to the keeper, before its exit code counts as unknown.
+const unheard = 15 * time.Second
+
+// attend looks for the end of the session's command beside the keeper, which may be killed before it has told of it. What comes
+// first counts.
+func (s *Session) attend() {
+	pid, pidfd := s.pid, s.pidfd
+	s.c.m.spawn(func() {
+		if x, ok := endOf(pidfd); ok {
+			s.exited(pid, x)
+		}
+	})
+}
+
+// endOf waits for the end of a process. It is not ok when the pidfd was closed before.
+func endOf(pidfd *os.File) (x Exit, ok bool) {
+	x = Exit{Code: -1}
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return x, false
+	}
+	dead := false
+	err = conn.Read(func(fd uintptr) bool {
+		status, known, ended := keeper.EndOf(int(fd))
+		if known {
+			x = exitOf(keeper.Exit{Known: true, Status: status})
+			return true
+		}
+		if ended && !dead {
+			dead = true
+			_ = pidfd.SetReadDeadline(time.Now().Add(unheard))
+		}
+		return false
+	})
+	x.Time = time.Now().UTC()
+	return x, err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (s *Session) exitLocked(x Exit) {
