@@ -31,6 +31,7 @@ func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) 
 		return nil, fault.New(fault.Invalid, "cannot arm %s: it was made without some of its capabilities", s.o.ID)
 	}
 	p.bounding, p.stdio, p.tty, p.init, p.wait = s.bounding, c.Stdio, c.TTY, c.Init, wait
+	p.files = programFiles(s.files, c.Rlimits)
 	if c.Root == nil {
 		return nil, fault.New(fault.Invalid, "cannot arm %s: no root file system", s.o.ID)
 	}
@@ -133,13 +134,17 @@ func checkMounts(list []Mount) ([]Mount, error) {
 
 func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
-// fromOutside sets what ccinit itself has not the right to: it is root of its user namespace only.
+// fromOutside sets what ccinit itself has not the right to: it is root of its user namespace only. The limit of open files is not
+// for ccinit (programFiles).
 // A limit above what this process may give is cut to the most it may (CAP_SYS_RESOURCE is often missing in
 // a virtual machine or a nested daemon), because images and users ask for more than they need.
 func fromOutside(pid int, limits []Rlimit, oomNow, oomWant int) error {
 	for _, l := range limits {
 		if l.Soft > l.Hard {
 			return fault.New(fault.Invalid, "cannot limit resource %d: soft %d is above hard %d", l.Resource, l.Soft, l.Hard)
+		}
+		if l.Resource == unix.RLIMIT_NOFILE {
+			continue
 		}
 		var old unix.Rlimit
 		want := unix.Rlimit{Cur: l.Soft, Max: l.Hard}

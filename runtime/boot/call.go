@@ -35,6 +35,7 @@ const (
 	callFsmount
 	callCloseRange
 	callPrctl
+	callPrlimit
 	callCapset
 	callSetgroups
 	callSetresgid
@@ -90,6 +91,7 @@ var calls = [...]struct {
 	callFsmount:      {"fsmount", 432, 432},
 	callCloseRange:   {"close_range", 436, 436},
 	callPrctl:        {"prctl", 157, 167},
+	callPrlimit:      {"prlimit64", 302, 261},
 	callCapset:       {"capset", 126, 91},
 	callSetgroups:    {"setgroups", 116, 159},
 	callSetresgid:    {"setresgid", 119, 149},

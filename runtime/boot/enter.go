@@ -63,10 +63,15 @@ func Enter(ctx context.Context, sp Spawner, t Target, c EnterConfig) (child keep
 		return child, err
 	}
 	defer func() { err = errors.Join(err, w.close(), helper.PidFD.Close()) }()
-	if err := t.receive(helper.PID, &c); err != nil {
+	files, err := filesOf(helper.PID)
+	if err == nil {
+		err = t.receive(helper.PID, &c)
+	}
+	if err != nil {
 		return child, fault.Wrap(err, "cannot enter %s", t.ID)
 	}
-	scripts := []*script{hygiene(), enterScript(thisHost(), &t, p)}
+	p.files = programFiles(files, c.Rlimits)
+	scripts := []*script{hygiene(files), enterScript(thisHost(), &t, p)}
 	for _, sc := range scripts {
 		if err := sendScript(w, sc); err != nil {
 			return child, fault.Wrap(err, "cannot enter %s", t.ID)

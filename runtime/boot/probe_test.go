@@ -29,6 +29,7 @@ var probes = map[string]func(args []string) any{
 	"keys":   func([]string) any { return probeKeys() },
 	"tty":    func([]string) any { return probeTTY() },
 	"ping":   func([]string) any { return probePing() },
+	"flood":  func(a []string) any { flood(a[0]); return nil },
 	"args":   func(a []string) any { return []int{len(a), len(strings.Join(a, "")), len(os.Environ())} },
 }
 

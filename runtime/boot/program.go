@@ -24,6 +24,7 @@ type program struct {
 	noNew    bool
 	filter   []unix.SockFilter
 	stdio    [3]*os.File
+	files    unix.Rlimit
 	tty      bool
 	init     bool
 	wait     bool // read one byte before execve
@@ -81,7 +82,7 @@ func (p *program) check() error {
 		}
 	}
 	if p.enter {
-		after := []call{callClone, callSendmsg, callExitGroup, callSetsid, callIoctl}
+		after := []call{callClone, callSendmsg, callExitGroup, callPrlimit, callSetsid, callIoctl}
 		p.late = slices.ContainsFunc(after, func(c call) bool { return !p.allows(c) })
 		return nil
 	}
@@ -131,6 +132,9 @@ func (s *script) program(p *program) {
 	s.try(callKeyctl, name(unix.KEYCTL_JOIN_SESSION_KEYRING, "JOIN_SESSION_KEYRING"), null)
 	if !p.init && !p.enter {
 		s.session(p.tty)
+	}
+	if !p.enter {
+		s.limitFiles(p.files)
 	}
 	s.do(callCloseRange, num(4), name(0xffffffff, "~0"), num(0))
 	s.user(p)
@@ -303,6 +307,7 @@ func (s *script) tail(p *program, file, argv, envp value) {
 	}
 	if p.enter {
 		s.cloneParent()
+		s.limitFiles(p.files)
 		s.session(p.tty)
 	}
 	if p.late {

@@ -57,6 +57,7 @@ func planned(t testing.TB, c *Config, ids IDMap, wait bool) *script {
 	p, err := newProgram(c.Process, c.Capabilities, c.Ambient, c.Seccomp, c.NoNewPrivs, ids)
 	must(t, err)
 	p.bounding, _ = capSet(DefaultCapabilities())
+	p.files = programFiles(unix.Rlimit{Cur: 1024, Max: 524288}, c.Rlimits)
 	p.stdio, p.tty, p.init, p.wait = c.Stdio, c.TTY, c.Init, wait
 	must(t, p.check())
 	return armScript(someHost, 3, c, mounts, p)
@@ -79,9 +80,9 @@ func TestGolden(t *testing.T) {
 	setuid := &Config{Root: f, Seccomp: filter, Process: Process{Args: []string{"/bin/su"}, UID: 1}}
 	enter, err := newProgram(full.Process, nil, nil, filter, true, mapped)
 	must(t, err)
-	enter.bounding, enter.enter = ^uint64(0), true
+	enter.bounding, enter.enter, enter.files = ^uint64(0), true, unix.Rlimit{Cur: 1024, Max: 520192}
 	must(t, enter.check())
-	golden(t, "hygiene", hygiene())
+	golden(t, "hygiene", hygiene(unix.Rlimit{Cur: 1024, Max: 524288}))
 	golden(t, "stage_mapped", stage(someHost, &SlotOptions{IDs: mapped, Cgroup: attach}, caps, f))
 	golden(t, "stage_host_v2", stage(&v2, &SlotOptions{HostNet: true, CgroupFD: 9}, caps, f))
 	golden(t, "arm_full", planned(t, full, mapped, true))

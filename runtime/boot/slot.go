@@ -35,6 +35,7 @@ type Slot struct {
 	wire        *wire
 	bounding    uint64
 	oomScoreAdj int // as it was spawned
+	files       unix.Rlimit
 	state       state
 	pts         *os.File
 	scripts     []*script // sent, in order; the index is the serial less one
@@ -72,10 +73,13 @@ func (s *Slot) prepare(dev *os.File) error {
 			return err
 		}
 	}
-	if err := s.send(hygiene()); err != nil {
+	var err error
+	if s.files, err = filesOf(s.child.PID); err != nil {
 		return err
 	}
-	var err error
+	if err := s.send(hygiene(s.files)); err != nil {
+		return err
+	}
 	if s.oomScoreAdj, err = oomScore(s.child.PID); err != nil {
 		return err
 	}

@@ -12,6 +12,9 @@ const (
 	// where the keeper's root has an empty directory for us
 	stageDir = "/slot"
 
+	// of one container, which is the terminals of exec too; all containers together have 3072 (kernel.pty.max less kernel.pty.reserve)
+	maxTerminals = 256
+
 	msPlain = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 )
 
@@ -31,7 +34,7 @@ func stage(h *host, o *SlotOptions, bounding uint64, dev *os.File) *script {
 	}
 	s.do(callMoveMount, s.fd(dev, "dev"), s.str(""), atCwd, s.str(stageDir+"/dev"), fEmptyPath)
 	s.mount("devpts", stageDir+"/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "MS_NOSUID|MS_NOEXEC",
-		"newinstance,ptmxmode=0666,mode=0620"+ptsGroup(o.IDs))
+		fmt.Sprintf("newinstance,ptmxmode=0666,mode=0620,max=%d%s", maxTerminals, ptsGroup(o.IDs)))
 	s.mount("shm", stageDir+"/dev/shm", "tmpfs", msPlain, plainText, "mode=1777,size=64m")
 	s.mount("mqueue", stageDir+"/dev/mqueue", "mqueue", msPlain, plainText, "")
 	s.mount("proc", stageDir+"/proc", "proc", msPlain, plainText, "")
@@ -76,7 +79,7 @@ var (
 
 // hygiene is the first script of every process: nobody may look into it, and it inherits nothing. It comes alone, because
 // the descriptors of a script are there before its first op.
-func hygiene() *script {
+func hygiene(files unix.Rlimit) *script {
 	s := newScript(nil, 1)
 	s.do(callPrctl, name(unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"), num(0))
 	s.do(callCloseRange, num(4), name(0xffffffff, "~0"), num(0))
@@ -88,6 +91,7 @@ func hygiene() *script {
 	}
 	s.sigmask(0, "[]")
 	s.do(callUmask, num(0))
+	s.limitFiles(unix.Rlimit{Cur: files.Max, Max: files.Max})
 	return s
 }
 
