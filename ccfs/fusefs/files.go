@@ -57,7 +57,9 @@ func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 //
 //	log with a file behind it   PASSTHROUGH: the kernel reads the file itself
 //	stream                      DIRECT_IO, STREAM: no offsets, and a blocked read does not lock out a write on the same
-//	                            descriptor (with offsets both would want its position lock)
+//	                            descriptor (with offsets both would want its position lock). The page cache, by which
+//	                            sendfile(2) to a pipe reads, would end at the first record: it gets EINVAL, and programs
+//	                            that try sendfile then read(2)
 //	everything else             DIRECT_IO: size and content come from one rendering, the page cache knows nothing
 //
 // and NOFLUSH unless close(2) must wait for a commit: it saves one of three round trips.
@@ -96,6 +98,9 @@ func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 	nonblock := f.nonblock && in.Flags&unix.O_NONBLOCK != 0
 	what := nothing
 	if f.stream {
+		if in.ReadFlags&fuse.READ_LOCKOWNER == 0 { // only read(2) says for whom
+			return nil, fuse.EINVAL
+		}
 		what = signals
 	}
 	r := d.session.requests.begin(&in.InHeader, what, d.opts.Deadline)

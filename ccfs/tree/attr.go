@@ -89,6 +89,9 @@ func (t *Tree) fileAttr(ctx context.Context, c Caller, n *node, e effort, a *Att
 	switch f.Kind {
 	case Stream, Clone:
 		a.Cache, a.Private = false, true
+		if e == glance {
+			a.Size = glanceSize // else sendfile would not even ask
+		}
 	case Log:
 		a.Cache = false
 		if e == glance {

@@ -51,12 +51,12 @@ type node struct {
 	mode    uint32    // of a hostNode, with its type, and whose it is
 	hostUID uint32
 	hostGID uint32
-	fresh   []byte    // rendered at the last lookup, for the open that follows
-	freshAt time.Time // zero when there is none
-	freshOf asker     // whose lookup it was: content may depend on the caller
-	size    uint64    // of the last content
-	told    uint64    // size that a kernel heard last
-	refused time.Time // when an open was refused, because of that
+	fresh   []byte               // rendered at the last lookup, for the open that follows
+	freshAt time.Time            // zero when there is none
+	freshOf asker                // whose lookup it was: content may depend on the caller
+	size    uint64               // of the last content
+	told    uint64               // size that a kernel heard last
+	refused map[uint32]time.Time // whose open was refused because of that, and when
 	sum     uint64
 	mtime   time.Time
 }

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"maps"
 	"time"
 
 	"github.com/containercloud/cc/fault"
@@ -14,8 +15,8 @@ import (
 // Other ways were worse: keeping no names costs every open a round trip, and a notification for each change of size
 // comes too late.
 
-// retryFor is how long after a refusal the next open is let through: it is the kernel's second try, and where there
-// is none to come (a file opened again through /proc/self/fd) nobody must be turned away for long.
+// retryFor is how long after a refusal the same thread's next open is let through: it is the kernel's second try, and
+// where there is none to come (a file opened again through /proc/self/fd) nobody must be turned away for long.
 const retryFor = 100 * time.Millisecond
 
 // tell notes the size in an answer.
@@ -33,11 +34,17 @@ func (n *node) checkTold(c Caller, size int) error {
 	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if uint64(size) <= n.told || now.Sub(n.refused) < retryFor {
+	again := now.Sub(n.refused[c.PID]) < retryFor
+	delete(n.refused, c.PID)
+	if uint64(size) <= n.told || again {
 		n.told = uint64(size) // a read that comes back short tells it as well
 		return nil
 	}
-	n.refused = now
+	maps.DeleteFunc(n.refused, func(_ uint32, at time.Time) bool { return now.Sub(at) >= retryFor })
+	if n.refused == nil {
+		n.refused = map[uint32]time.Time{}
+	}
+	n.refused[c.PID] = now
 	return errGrown
 }
 

@@ -57,6 +57,14 @@ echo > args; eq "$(busybox cat spec | wc -c)" "$(wc -c < spec)"
 echo a > memory 2> /dev/null; cat error > /dev/null; stat error > /dev/null
 echo b > memory 2> /dev/null; echo c > memory 2> /dev/null
 eq "$(busybox cat error | wc -l)" 3
+for i in 1 2 3 4 5; do echo ${i}00000$(($i * 7)) > memory; same memory; echo 1$i > memory; same memory; done
+`},
+	// sendfile to a pipe goes through the page cache even of a stream.
+	"read/sendfile-stream": {Needs: "busybox", Text: `
+eq "$(busybox cat wait/defined.5s)" defined
+mkfifo $T/f; busybox cat live/status > $T/f & p=$!; cat $T/f > $T/s &
+soon grep -q defined $T/s; echo start > ctl; soon grep -q running $T/s; echo stop > ctl; soon grep -q exited $T/s
+kill $p
 `},
 	// A value that changes at every look is still as long as stat said.
 	"read/volatile-files": {Needs: "tar rsync git", Text: `
