@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,9 +27,18 @@ func programFiles(have unix.Rlimit, asked []Rlimit) unix.Rlimit {
 	return l
 }
 
-// filesOf is what a process has from the keeper.
+// filesOf is what a process has from the keeper. prlimit(2) would not tell it of root of a user namespace to one who lacks
+// CAP_SYS_RESOURCE, as in a virtual machine or a nested daemon.
 func filesOf(pid int) (l unix.Rlimit, err error) {
-	return l, os.NewSyscallError("prlimit", unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &l))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	if err != nil {
+		return l, err
+	}
+	_, line, _ := strings.Cut(string(text), "Max open files")
+	if _, err := fmt.Sscan(line, &l.Cur, &l.Max); err != nil {
+		return l, fmt.Errorf("cannot read the limit of open files of process %d: %w", pid, err)
+	}
+	return l, nil
 }
 
 // limitFiles sets the limit of open files.

@@ -24,6 +24,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +56,8 @@ type keeper struct {
 	null   int
 	home   home
 	pool   *drain.Pool
+
+	creators atomic.Uint64 // of user namespaces: each gets another user (asCreator)
 
 	inflight  sync.WaitGroup // requests being served
 	finishing sync.WaitGroup // exits being recorded

@@ -74,7 +74,23 @@ func (k *keeper) unreserve(id string) {
 
 func (k *keeper) clone(m wire.Spawn, files []int) (pid, pidfd int, err error) {
 	pidfd = -1
-	sys := &syscall.SysProcAttr{Cloneflags: uintptr(m.Flags), PidFD: &pidfd}
+	fork := func() (err error) {
+		pid, err = forkInit(m, k.null, files, &pidfd)
+		return err
+	}
+	if m.Flags&unix.CLONE_NEWUSER != 0 && m.Size > 0 {
+		err = asCreator(m.Base+uint32(k.creators.Add(1)%uint64(m.Size)), fork)
+	} else {
+		err = fork()
+	}
+	if err == nil && pidfd < 0 {
+		pidfd, err = unix.PidfdOpen(pid, 0)
+	}
+	return pid, pidfd, err
+}
+
+func forkInit(m wire.Spawn, devNull int, files []int, pidfd *int) (pid int, err error) {
+	sys := &syscall.SysProcAttr{Cloneflags: uintptr(m.Flags), PidFD: pidfd}
 	if m.Flags&unix.CLONE_NEWUSER != 0 {
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: int(m.Base), Size: int(m.Size)}}
 		sys.UidMappings, sys.GidMappings = ids, ids
@@ -85,7 +101,7 @@ func (k *keeper) clone(m wire.Spawn, files []int) (pid, pidfd int, err error) {
 	if m.Cgroup {
 		sys.UseCgroupFD, sys.CgroupFD = true, files[1]
 	}
-	null := uintptr(k.null)
+	null := uintptr(devNull)
 	// The pidfd that Go puts into the child's table for a moment, and ours, are close-on-exec.
 	pid, err = syscall.ForkExec("/ccinit", []string{"ccinit"}, &syscall.ProcAttr{
 		Dir:   "/",
@@ -94,10 +110,7 @@ func (k *keeper) clone(m wire.Spawn, files []int) (pid, pidfd int, err error) {
 		Sys:   sys,
 	})
 	runtime.KeepAlive(sys)
-	if err == nil && pidfd < 0 {
-		pidfd, err = unix.PidfdOpen(pid, 0)
-	}
-	return pid, pidfd, err
+	return pid, err
 }
 
 // enter puts a child into the tables. When it has ended since a time its exit follows at once.
