@@ -54,6 +54,10 @@ type Options struct {
 	// announced, so it only bounds the damage of a lost announcement (default 30 s).
 	CacheFor time.Duration
 
+	// Mounted is given every superblock that is made, as a mount that is attached nowhere, so that another process can
+	// abort the connection when this one is killed. It may be nil; after an error the tree is served all the same.
+	Mounted func(mount *os.File) error
+
 	// NoPassthrough reads log files through the daemon even where the kernel could read them directly.
 	NoPassthrough bool
 

@@ -2,7 +2,10 @@ package fusefs
 
 import (
 	"fmt"
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -17,16 +20,34 @@ func (s *Server) connect() error {
 	if err != nil {
 		return err
 	}
+	defer unix.Close(fd)
 	m, err := attach(fd, s.dir)
 	if err != nil {
 		sess.finish()
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.mount = m
 	s.session.Store(sess)
+	s.mu.Unlock()
+	s.mounted(fd)
 	return nil
+}
+
+// mounted hands the attached mount fd on, as a copy that keeps nobody from unmounting it.
+func (s *Server) mounted(fd int) {
+	if s.opts.Mounted == nil {
+		return
+	}
+	n, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err == nil {
+		mount := os.NewFile(uintptr(n), s.dir)
+		err = s.opts.Mounted(mount)
+		mount.Close()
+	}
+	if err != nil {
+		s.opts.Log.Warn("clients may hang when this daemon is killed", "err", err)
+	}
 }
 
 // guard keeps the mount in place until Unmount: it puts the spare back when somebody unmounted the directory, and makes

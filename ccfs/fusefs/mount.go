@@ -65,9 +65,8 @@ func newSuperblock(fd int, source string) (int, error) {
 	return m, nil
 }
 
-// attach puts the detached mount fd at dir and keeps a spare of it. It takes fd over.
+// attach puts the detached mount fd at dir and keeps a spare of it.
 func attach(fd int, dir string) (*mount, error) {
-	defer unix.Close(fd)
 	dev, err := deviceOf(fd)
 	if err != nil {
 		return nil, err

@@ -123,7 +123,8 @@ func (d *daemon) openState(context.Context) error {
 
 // freeKilled lets the killed ccd end that has the lock and cannot: one of its threads waits in the kernel for a directory
 // that a mkdir has locked which waits for that ccd's answer, and with the thread stay the connection, the lock and all
-// else that was open. Aborting the connection answers the mkdir. It reports whether there was such a ccd.
+// else that was open. Aborting the connection answers the mkdir; the keeper does that, unless it was killed too. It reports
+// whether there was such a ccd.
 func (d *daemon) freeKilled(lock *os.File) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(lock.Fd()), &st); err != nil {
@@ -215,8 +216,19 @@ func (d *daemon) openTree(ctx context.Context) (err error) {
 	d.networks.SetUsers(d.containersOf)
 	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit})
 	cloud.Watch(d.tree)
-	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{Dir: d.conf.mount, Source: "cc-" + d.conf.instance, Log: d.log})
+	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{
+		Dir: d.conf.mount, Source: "cc-" + d.conf.instance, Mounted: guardedBy(d.keeper), Log: d.log,
+	})
 	return err
+}
+
+// guardedBy has the keeper abort the connection of a mount should this daemon be killed.
+func guardedBy(k *keeper.Client) func(mount *os.File) error {
+	return func(mount *os.File) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return k.Guard(ctx, mount)
+	}
 }
 
 // containersOf are the paths of the containers that are to start in a network: it is not deleted under them.

@@ -30,6 +30,7 @@ type Client struct {
 	exits *queue
 	ctx   context.Context // until Close
 	stop  context.CancelFunc
+	guard guard
 	wg    sync.WaitGroup
 
 	mu     sync.Mutex
@@ -42,7 +43,7 @@ type Client struct {
 // Connect finds the living keeper of o.Run, else starts one. A keeper of another build than o.Binary is upgraded on
 // the way; its children do not notice.
 func Connect(ctx context.Context, o Options) (*Client, error) {
-	c := &Client{o: o, log: o.Log, exits: newQueue(), up: make(chan struct{}), ledger: newLedger()}
+	c := &Client{o: o, log: o.Log, exits: newQueue(), up: make(chan struct{}), ledger: newLedger(), guard: guard{mount: -1}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -66,6 +67,7 @@ func (c *Client) Close() error {
 	}
 	c.mu.Unlock()
 	c.wg.Wait()
+	c.guard.set(-1)
 	c.exits.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,6 +134,9 @@ func (c *Client) settle(ctx context.Context, l *link) error {
 	// Ends are listened to before anything is handed over: the keeper forgets one that nobody hears of.
 	if _, err := c.hello(ctx, l, true); err != nil {
 		return err
+	}
+	if err := c.guardAgain(ctx, l); err != nil {
+		c.log.Error("the mount has no guard", "error", err)
 	}
 	defer c.entering()()
 	return c.reconcile(ctx, l)

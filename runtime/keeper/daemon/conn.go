@@ -15,7 +15,8 @@ const maxQueue = 4096
 // conn is one client. Answers are sent from any goroutine and never block: what the socket does not take is
 // queued, and the serve loop sends it on EPOLLOUT.
 type conn struct {
-	ep int
+	ep  int
+	pid int // of the client
 
 	mu     sync.Mutex
 	fd     int // -1 after the end

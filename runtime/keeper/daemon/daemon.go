@@ -9,6 +9,7 @@
 //	reap        SIGCHLD, waitid, tables                            nothing
 //	request     one per request                                    clone, disk
 //	finish      one per exit: last log bytes, record, announce     disk
+//	timer       FUSE mounts whose server has ended                 nothing
 //	drain       a few, package drain: pipes into log files         disk
 //
 // Lock order: keeper.mu, then conn.mu. Neither is held while anything blocks.
@@ -69,6 +70,7 @@ type keeper struct {
 	foreign map[int]*kid    // alive and not our child, by pidfd
 	strays  []stray         // reaped before anyone named them
 	conn    connector
+	guards  []guard
 	holds   map[string]int
 	pending []wire.Exit // announced and not acknowledged, by serial
 	serial  uint64

@@ -20,6 +20,13 @@ func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 	case wire.OpHold:
 		k.hold(c, h, body, files)
 		return
+	case wire.OpGuard:
+		if err := k.watchOver(c, files); err != nil {
+			c.fail(h, err)
+		} else {
+			c.answer(h, nil, nil)
+		}
+		return
 	case wire.OpSpawn, wire.OpWatch, wire.OpAdopt, wire.OpPolicy, wire.OpCut, wire.OpShutdown:
 		work, err := k.work(c, h, body, files)
 		if err != nil {

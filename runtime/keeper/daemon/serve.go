@@ -65,7 +65,7 @@ func (k *keeper) accept() {
 		unix.Close(fd)
 		return
 	}
-	c := &conn{ep: k.ep, fd: fd}
+	c := &conn{ep: k.ep, pid: int(cred.Pid), fd: fd}
 	k.mu.Lock()
 	k.conns[fd] = c
 	k.mu.Unlock()

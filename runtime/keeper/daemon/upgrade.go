@@ -200,6 +200,9 @@ func (k *keeper) decode(d *wire.Decoder) {
 	}
 	for range int(d.U32()) {
 		c := &conn{ep: k.ep, fd: fd(), events: d.Bool()}
+		if cred, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			c.pid = int(cred.Pid)
+		}
 		k.conns[c.fd] = c
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
 		unix.EpollCtl(k.ep, unix.EPOLL_CTL_ADD, c.fd, &ev)

@@ -62,6 +62,7 @@ const (
 	OpShutdown Op = 16
 	OpExit     Op = 17
 	OpCut      Op = 18
+	OpGuard    Op = 19 // no body; file: a FUSE mount that the client serves
 )
 
 // Flags of a header.
