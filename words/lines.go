@@ -6,7 +6,10 @@ import "strings"
 // not end on its line goes on over the following lines if it ends there: so an item may hold newlines.
 // An apostrophe that is never closed is just an apostrophe.
 func Lines(text string) []string {
-	var out []string
+	if text == "" {
+		return nil
+	}
+	out := make([]string, 0, strings.Count(text, "\n")+1)
 	for text != "" {
 		n := lineEnd(text)
 		out = append(out, text[:n])

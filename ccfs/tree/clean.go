@@ -60,6 +60,7 @@ func cleanText(f *File, raw []byte) (string, error) {
 // withoutComments drops blank lines and those that begin with #.
 func withoutComments(text string) string {
 	var b strings.Builder
+	b.Grow(len(text) + 1)
 	for _, line := range words.Lines(text) {
 		if t := strings.TrimLeft(line, " \t"); t != "" && t[0] != '#' {
 			b.WriteString(line)

@@ -71,8 +71,8 @@ func (t *Tree) create(ctx context.Context, c Caller, p *node, name string, flags
 // hidden says that the caller believes to make a new file.
 func (t *Tree) creating(ctx context.Context, c Caller, p *node, name string, sure bool) (n *node, hidden bool, err error) {
 	if p.kind == dirNode {
-		if f := t.index[p.dir].files[name]; f != nil {
-			hidden = p.obj.reveal(c, join(p.rel, name), f.setting() || f.writable(), sure)
+		if t.index[p.dir].files[name] != nil {
+			hidden = p.obj.reveal(c, join(p.rel, name), sure)
 		}
 	}
 	n, err = t.child(ctx, c, p, name)
@@ -157,7 +157,7 @@ func (t *Tree) mkdir(ctx context.Context, c Caller, p *node, name string, mode u
 	}
 	if d := t.index[p.dir].dirs[name]; d != nil {
 		// A copier makes the subdirectories of the object that it has just made.
-		if p.obj.reveal(c, join(p.rel, name), true, true) {
+		if p.obj.reveal(c, join(p.rel, name), true) {
 			return p.below(&node{kind: dirNode, dir: d}, name), nil
 		}
 		return nil, fault.New(fault.Exists, "it exists")

@@ -10,21 +10,21 @@ import (
 // A copier makes a directory and then creates each file in it with O_CREAT|O_EXCL, sure that the new directory is
 // empty. But mkdir fills an object's directory with settings at their defaults, so every create would be EEXIST. The
 // kernel asks with a plain lookup before such a create and answers EEXIST itself when the name is there; so the name
-// must not be there: for the process that made the object, and for a while, settings that it has not created yet do
-// not exist. They exist for everybody else: `mkdir x; echo ... > x/cidr` in a shell sees them, since mkdir(1) is
-// another process.
+// must not be there: to the process that made the object, for a while, and only to its calls that make new files
+// (creates.go), names that it has not created yet do not exist. To whatever else it does, and to everybody else, they
+// do: `mkdir x; echo ... > x/cidr` is two processes, and a program that makes an object and reads or writes its
+// settings is no copier.
 //
-// What cannot be written hides only after the maker's first create, so that a program that makes an object and reads
-// its status finds it. And a maker is no copier, which ends the draft, when it reads any file of the object, or when the
-// first thing it creates is a file without O_EXCL: that is how programs write settings. cp and tar say O_EXCL; Python's
-// copytree does not and needs no draft for files, but begins with the subdirectories, which are listed first.
+// A maker that reads any file of the object before it has created one is no copier either, and that ends the draft.
+// What cp and tar say, O_EXCL, Python's copytree does not, and needs no draft for files; but it begins with the
+// subdirectories, which are listed first.
 //
-// The same holds for a name that a process has just unlinked (mv, install and tar unlink, then create).
+// A name that a process has just unlinked does not exist for it, whatever it asks (mv, install and tar unlink, then
+// create).
 type draft struct {
-	process  uint32 // thread group
-	until    time.Time
-	shown    map[string]bool // paths that the maker has created
-	creating bool
+	process uint32 // thread group
+	until   time.Time
+	shown   map[string]bool // paths that the maker has created
 }
 
 // copied says that a process created a name that was hidden from it: it copies a file there.
@@ -59,26 +59,30 @@ func (st *objState) endDraft(c Caller) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if d := st.draft; d != nil && !d.creating && sameProcess(c.PID, d.process) {
+	if d := st.draft; d != nil && len(d.shown) == 0 && sameProcess(c.PID, d.process) {
 		st.draft = nil
 	}
 }
 
-// hides reports whether the caller does not see a name of the object: path rel, a setting or not.
-func (st *objState) hides(c Caller, rel string, setting bool) bool {
+// hides reports whether the caller, who looks it up, does not see a name of the object.
+func (st *objState) hides(c Caller, rel string) bool {
 	if st == nil || c.PID == 0 {
 		return false
 	}
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.hidesLocked(c, rel, setting, time.Now())
+	st.pruneLocked(time.Now())
+	draft, absent := st.draftsLocked(c, rel), st.absentLocked(c, rel)
+	st.mu.Unlock()
+	return absent || draft && creates(c.PID)
 }
 
-func (st *objState) hidesLocked(c Caller, rel string, setting bool, now time.Time) bool {
-	st.pruneLocked(now)
-	if d := st.draft; d != nil && !d.shown[rel] && (setting || d.creating) && sameProcess(c.PID, d.process) {
-		return true
-	}
+// draftsLocked reports whether the caller has made the object and not created that name yet.
+func (st *objState) draftsLocked(c Caller, rel string) bool {
+	d := st.draft
+	return d != nil && !d.shown[rel] && sameProcess(c.PID, d.process)
+}
+
+func (st *objState) absentLocked(c Caller, rel string) bool {
 	for a := range st.absent {
 		if a.rel == rel && sameProcess(c.PID, a.process) {
 			return true
@@ -115,19 +119,20 @@ func (st *objState) unstable() bool {
 
 // reveal shows a hidden name to who creates it, and reports whether it was hidden. sure says that the creator believes
 // to make something new: mkdir, O_EXCL.
-func (st *objState) reveal(c Caller, rel string, setting, sure bool) bool {
+func (st *objState) reveal(c Caller, rel string, sure bool) bool {
 	if st == nil || c.PID == 0 {
 		return false
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	hidden := st.hidesLocked(c, rel, setting, time.Now())
-	if d := st.draft; d != nil && sameProcess(c.PID, d.process) {
-		d.creating = d.creating || sure
-		d.shown[rel] = true
-		if !d.creating {
-			st.draft = nil
-		}
+	st.pruneLocked(time.Now())
+	draft := st.draftsLocked(c, rel)
+	hidden := draft || st.absentLocked(c, rel)
+	switch {
+	case draft && !sure && len(st.draft.shown) == 0:
+		st.draft = nil // a copier would be sure
+	case draft:
+		st.draft.shown[rel] = true
 	}
 	for a := range st.absent {
 		if a.rel == rel && sameProcess(c.PID, a.process) {
@@ -156,12 +161,7 @@ func (st *objState) hasUnlinked(c Caller, rel string) bool {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for a := range st.absent {
-		if a.rel == rel && sameProcess(c.PID, a.process) {
-			return true
-		}
-	}
-	return false
+	return st.absentLocked(c, rel)
 }
 
 // maxAbsent bounds the memory of unlinked names: more than any tool unlinks before it creates.

@@ -56,13 +56,13 @@ func (t *Tree) child(ctx context.Context, c Caller, p *node, name string) (*node
 func (t *Tree) childOfDir(ctx context.Context, c Caller, p *node, name string) (*node, error) {
 	x := t.index[p.dir]
 	if f := x.files[name]; f != nil {
-		if p.obj.hides(c, join(p.rel, name), f.setting() || f.writable()) {
+		if p.obj.hides(c, join(p.rel, name)) {
 			return nil, absent(p, name)
 		}
 		return t.fileChild(ctx, c, p, name, f)
 	}
 	if d := x.dirs[name]; d != nil {
-		if p.obj.hides(c, join(p.rel, name), true) {
+		if p.obj.hides(c, join(p.rel, name)) {
 			return nil, absent(p, name)
 		}
 		return p.below(&node{kind: dirNode, dir: d}, name), nil

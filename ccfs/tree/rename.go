@@ -59,7 +59,7 @@ func (t *Tree) renameScratch(ctx context.Context, c Caller, n, q *node, name str
 		return err
 	}
 	n.obj.dropScratch(n.rel)
-	n.obj.reveal(c, to.rel, true, true)
+	n.obj.reveal(c, to.rel, true)
 	t.announce(Change{Parent: q.ino, Name: name})
 	return nil
 }

@@ -227,37 +227,56 @@ func TestDraftView(t *testing.T) {
 		st.beginDraft(maker, time.Now())
 		return st
 	}
+	hidden := func(st *objState, c Caller, rel string) bool {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.pruneLocked(time.Now())
+		return st.draftsLocked(c, rel)
+	}
 	st := draftOf()
-	if !st.hides(maker, "memory", true) || st.hides(maker, "status", false) || st.hides(other, "memory", true) || st.hides(Caller{}, "memory", true) {
-		t.Error("the maker does not see settings, sees state; others see all")
+	if !hidden(st, maker, "memory") || hidden(st, other, "memory") || hidden(st, Caller{}, "memory") {
+		t.Error("names are not hidden from the maker, or from others too")
+	}
+	if st.hides(maker, "memory") { // it sleeps
+		t.Error("a maker that creates nothing does not see them")
 	}
 	if !st.unstable() {
 		t.Error("doors may keep names of a draft")
 	}
-	if !st.reveal(maker, "memory", true, true) { // cp: O_EXCL
+	if !st.reveal(maker, "memory", true) { // cp: O_EXCL
 		t.Error("the maker's create does not find it hidden")
 	}
-	if st.hides(maker, "memory", true) || !st.hides(maker, "args", true) || !st.hides(maker, "status", false) {
+	st.endDraft(maker)
+	if hidden(st, maker, "memory") || !hidden(st, maker, "args") {
 		t.Error("after its first create a copier sees only what it created")
 	}
 	st = draftOf()
-	st.reveal(maker, "memory", true, false) // a program: no O_EXCL
-	if st.hides(maker, "args", true) || st.hides(maker, "status", false) || st.unstable() {
+	st.reveal(maker, "memory", false) // a program: no O_EXCL
+	if hidden(st, maker, "args") || st.unstable() {
 		t.Error("a program's create does not end the draft")
 	}
 	st = draftOf()
 	st.endDraft(other)
-	if !st.hides(maker, "memory", true) {
+	if !hidden(st, maker, "memory") {
 		t.Error("somebody else's read ends the draft")
 	}
 	st.endDraft(maker)
-	if st.hides(maker, "memory", true) {
+	if hidden(st, maker, "memory") {
 		t.Error("the maker's read does not end the draft")
 	}
 	st = draftOf()
 	st.draft.until = time.Now().Add(-time.Second)
-	if st.hides(maker, "memory", true) {
+	if hidden(st, maker, "memory") {
 		t.Error("a draft does not end with its time")
+	}
+}
+
+func TestCreates(t *testing.T) {
+	if pid := child(t); creates(pid) {
+		t.Error("who sleeps creates something")
+	}
+	if !creates(1 << 30) {
+		t.Error("nobody is known not to create")
 	}
 }
 
@@ -281,10 +300,10 @@ func TestUnlinkedNames(t *testing.T) {
 	one, other := Caller{PID: child(t)}, Caller{PID: child(t)}
 	st := &objState{}
 	st.hide(one, "args")
-	if !st.hides(one, "args", true) || !st.hasUnlinked(one, "args") || st.hides(other, "args", true) || st.hides(one, "memory", true) {
+	if !st.hides(one, "args") || !st.hasUnlinked(one, "args") || st.hides(other, "args") || st.hides(one, "memory") {
 		t.Error("who unlinked a name does not see it, others do")
 	}
-	if !st.reveal(one, "args", true, true) || st.hides(one, "args", true) || !st.copying(one, "args") || st.copying(other, "args") {
+	if !st.reveal(one, "args", true) || st.hides(one, "args") || !st.copying(one, "args") || st.copying(other, "args") {
 		t.Error("creating does not bring it back")
 	}
 }

@@ -79,8 +79,9 @@ func IntOf[S any](at func(*S) *int64, min, max int64) Value[S] {
 // ItemsOf is a list of one item a line; check may be nil.
 func ItemsOf[S any](at func(*S) *[]string, check func(string) error) Value[S] {
 	parse := func(text string) ([]string, error) {
-		var items []string
-		for _, line := range words.Lines(text) {
+		lines := words.Lines(text)
+		items := make([]string, 0, len(lines))
+		for _, line := range lines {
 			item := words.Item(line)
 			if check != nil {
 				if err := check(item); err != nil {

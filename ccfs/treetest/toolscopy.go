@@ -41,6 +41,15 @@ assert os.path.exists(c + "/log/policy")
 open(c + "/ctl", "w").write("stop\n")
 os.rmdir(c)
 E
+python3 - $C << 'E' || fail program that looks first
+import os, sys
+c = sys.argv[1]
+os.mkdir(c)
+assert os.path.getsize(c + "/memory") == 4 and os.path.isdir(c + "/log") and os.access(c + "/args", os.W_OK)
+assert os.open(c + "/env", os.O_WRONLY | os.O_TRUNC) > 2
+assert open(c + "/memory").read() == "max\n"
+os.rmdir(c)
+E
 python3 - $C << 'E' || fail program that writes first
 import os, sys
 c = sys.argv[1]
