@@ -1,7 +1,7 @@
 // Package boot turns a process into a container: it prepares one, arms it and starts it, and lets a further
 // process into a running one.
 //
-// The process is ccinit (ccinit_amd64.S, 686 bytes), which runs lists of system calls that this package
+// The process is ccinit (ccinit_amd64.S, 691 bytes), which runs lists of system calls that this package
 // builds (script.go) and nothing else: no Go code, no library and no part of the daemon ever runs in a
 // container's namespaces, so there is nothing to re-exec and nothing to overwrite (CVE-2019-5736), and what
 // a start does can be read as text (testdata/*.txt).
@@ -27,6 +27,10 @@ import (
 
 	"github.com/containercloud/cc/runtime/keeper"
 )
+
+// NeverStarted is the exit code of a process that has not executed its program: its socket ended before, or an op failed. A
+// program may end with the same code, so it says something only of a process that may not have been started.
+const NeverStarted = 204
 
 // Spawner starts ccinit processes; it is *keeper.Client.
 type Spawner interface {

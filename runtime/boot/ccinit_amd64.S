@@ -25,6 +25,8 @@
 	.set SYS_RT_SIGTIMEDWAIT, 128
 	.set SYS_EXIT_GROUP, 231
 
+	.set NEVER, 204                 # exit code: no program was executed; must equal NeverStarted in boot.go
+
 	.set JN, 1                      # op flags: what a negative, zero, positive result does
 	.set JZ, 2
 	.set JP, 4
@@ -125,7 +127,7 @@ neg:	testb $JN, %cl
 	jnz skip
 	testb $IG, %cl
 	jnz step
-fail:	negl %eax                       # write(3, { tag, errno }, 8); exit_group(1)
+fail:	negl %eax                       # write(3, { tag, errno }, 8); exit_group(NEVER)
 	movl 8(%rbx), %ecx
 	movl $REPORT, %esi
 	movl %ecx, (%rsi)
@@ -134,7 +136,7 @@ fail:	negl %eax                       # write(3, { tag, errno }, 8); exit_group(
 	movl $8, %edx
 	movl $SYS_WRITE, %eax
 	syscall
-die:	movl $1, %edi
+die:	movl $NEVER, %edi
 exit:	movl $SYS_EXIT_GROUP, %eax
 	syscall
 	hlt

@@ -13,6 +13,8 @@
 	.set MSG,    0x1000
 	.set MSGLEN, 0x3f000
 
+	.set NEVER, 204
+
 	.set SYS_WRITE, 64
 	.set SYS_EXIT_GROUP, 94
 	.set SYS_KILL, 129
@@ -124,7 +126,7 @@ fail:	neg w0, w0
 	mov x2, #8
 	mov x8, #SYS_WRITE
 	svc #0
-die:	mov x0, #1
+die:	mov x0, #NEVER
 exit:	mov x8, #SYS_EXIT_GROUP
 	svc #0
 	brk #0

@@ -145,7 +145,7 @@ func TestResults(t *testing.T) {
 			t.Errorf("registers: %v, before %v", again, got)
 		}
 		l.close()
-		if code := l.exit(t); code != 1 {
+		if code := l.exit(t); code != NeverStarted {
 			t.Errorf("end of file: exit %d", code)
 		}
 	})
@@ -252,7 +252,7 @@ func TestMalformed(t *testing.T) {
 			if err := l.wire.send(packet{data: msg}); err != nil {
 				t.Skip(what, ": cannot send a message that large: ", err)
 			}
-			if code := l.exit(t); code != 1 {
+			if code := l.exit(t); code != NeverStarted {
 				t.Errorf("%s: exit %d", what, code)
 			}
 		})

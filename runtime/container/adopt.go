@@ -15,6 +15,7 @@ import (
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
+	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/keeper"
 )
 
@@ -24,6 +25,7 @@ import (
 //	the process lives, executes the program       -> running (or paused, stopping): goes on
 //	the process lives, still ccinit               -> a start that never happened: ended, defined as before
 //	the process ended, it had been started        -> its end is taken from the keeper's record
+//	the same, by ccinit's own code                -> failed, or restarting by policy: the daemon ended over the start
 //	the process ended, it had not                 -> defined, or failed when a start was on its way
 //	another boot of the host                      -> ended with it; nobody knows how
 //
@@ -121,16 +123,18 @@ func (m *Manager) loadRun(c *Container, rec *runRecord, kid keeper.State) {
 		r.pidfd.Close()
 		alive = false
 	}
-	if alive {
+	unsure := rec.Begun && rec.Started.IsZero()
+	if alive && !(unsure && m.endsUnstarted(r)) {
 		m.lives(c, r)
 		return
 	}
-	x := Exit{Code: -1, Time: time.Now().UTC()}
-	if e, err := keeper.ReadExit(c.dir); err == nil && e.PID == rec.PID {
-		x = exitOf(e)
-	}
+	x := m.exitAway(c, r, kid)
 	if !rec.Begun {
 		m.endedAway(c, r, x, "")
+		return
+	}
+	if unsure && x.Code == boot.NeverStarted {
+		m.cutShort(c, r)
 		return
 	}
 	if g, err := m.conf.Cgroups.Find(rec.Cgroup); err == nil && x.Code == 137 {
@@ -196,6 +200,53 @@ func (m *Manager) neverStarted(r *run) bool {
 	return err == nil && len(kids) == 0
 }
 
+// soon is how long adoption waits for what takes milliseconds.
+const soon = 2 * time.Second
+
+// endsUnstarted waits until a process that may have got the byte by which it starts has executed its program, or has ended.
+func (m *Manager) endsUnstarted(r *run) bool {
+	unstarted := eventually(func() bool { return alive(r.pidfd) != nil || !m.neverStarted(r) }) && alive(r.pidfd) != nil
+	if unstarted {
+		r.pidfd.Close()
+	}
+	return unstarted
+}
+
+// exitAway is how a run ended. Of a process that the keeper knows the record comes when the last byte of its logs is written.
+func (m *Manager) exitAway(c *Container, r *run, kid keeper.State) Exit {
+	x := Exit{Code: -1, Time: time.Now().UTC()}
+	read := func() bool {
+		e, err := keeper.ReadExit(c.dir)
+		if err != nil || e.PID != r.rec.PID {
+			return false
+		}
+		x = exitOf(e)
+		return true
+	}
+	if r.rec.Begun && kid.PID == r.rec.PID && kid.Kept {
+		eventually(read)
+	} else {
+		read()
+	}
+	return x
+}
+
+// eventually waits for something that happens by itself soon, and reports whether it has.
+func eventually(ok func() bool) bool {
+	if ok() {
+		return true
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range soon / (5 * time.Millisecond) {
+		<-tick.C
+		if ok() {
+			return true
+		}
+	}
+	return false
+}
+
 // lives makes the container one that runs.
 func (m *Manager) lives(c *Container, r *run) {
 	if g, err := m.conf.Cgroups.Find(r.rec.Cgroup); err == nil {
@@ -237,11 +288,23 @@ func (m *Manager) endedAway(c *Container, r *run, x Exit, reason string) {
 	c.st.Wanted = c.st.Wanted || r.rec.Started.IsZero()
 }
 
+const cutReason = "the daemon ended while it was being started"
+
+// cutShort notes a start that the daemon did not live to see through: nothing ran.
+func (m *Manager) cutShort(c *Container, r *run) {
+	m.clearAway(c, r)
+	c.st.Wanted = c.spec.Restart.again(Exit{Code: 1}, c.backoff.inRow)
+	c.st.State, c.st.Since, c.st.Reason = Failed, time.Now().UTC(), cutReason
+	if c.st.Wanted {
+		c.st.State = Restarting
+	}
+}
+
 // settleState brings a state that only a living daemon can be in to one that fits.
 func (m *Manager) settleState(c *Container, cut bool) {
 	switch c.st.State {
 	case Creating:
-		c.st.State, c.st.Reason = Failed, "the daemon ended while it was being started"
+		c.st.State, c.st.Reason = Failed, cutReason
 		if c.st.Exit != nil {
 			c.st.State = Exited
 		}

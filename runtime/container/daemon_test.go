@@ -97,6 +97,8 @@ func (o order) do(c *cloud) error {
 			time.Sleep(time.Millisecond)
 		}
 		return nil
+	case "mark": // the half of a start before the program runs
+		return x.mark(x.body)
 	case "exited":
 		return x.Wait(ctx, Exited)
 	}
@@ -273,6 +275,40 @@ func pidsOf(t testing.TB, cmdline string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// A start whose half the daemon did not live to do is none: nothing of the program has run.
+func TestDaemonKilledBetweenMarkAndStart(t *testing.T) {
+	p := newPlace(t)
+	v := startVictim(t, p)
+	specs := map[string]map[string]json.RawMessage{
+		"once":   nil,
+		"init":   {"init": raw(true)},
+		"always": {"restart": raw("always")},
+	}
+	for name, spec := range specs {
+		v.do(order{Verb: "create", Name: name, Args: []string{"sh", "-c", "echo ran; sleep 1000"}, Spec: spec})
+		v.do(order{Verb: "warm", Name: name})
+		v.do(order{Verb: "mark", Name: name})
+	}
+	v.kill()
+	c := succeed(t, p)
+	defer c.end(t)
+	for _, name := range []string{"once", "init"} {
+		x := get(t, c, name)
+		if st := x.Status(); st.State != Failed || st.Reason != cutReason || st.Exit != nil || st.PID != 0 {
+			t.Errorf("%s: %+v", name, st)
+		}
+		if got := output(t, x, "stdout"); got != "" {
+			t.Errorf("%s printed %q", name, got)
+		}
+		if err := x.Start(ctxFor(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := get(t, c, "always").Wait(ctxFor(t), Running); err != nil {
+		t.Errorf("always: %v %+v", err, get(t, c, "always").Status())
+	}
 }
 
 func TestAGentleEndLeavesContainers(t *testing.T) {

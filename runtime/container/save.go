@@ -47,7 +47,11 @@ func (m *Manager) save(c *Container) {
 		return
 	}
 	c.mu.Lock()
-	if r := c.body; r != nil && r.mark != nil && r.rec.Started.IsZero() {
+	switch r := c.body; {
+	case r == nil:
+	case r.rec.Begun:
+		_ = mark(f) // it was marked in an older record meanwhile
+	case r.mark != nil:
 		f, r.mark = r.mark, f // an armed run is marked in the newest record
 	}
 	c.mu.Unlock()
@@ -58,7 +62,7 @@ func (m *Manager) save(c *Container) {
 func (c *Container) mark(r *run) error {
 	c.mu.Lock()
 	f := r.mark
-	r.mark = nil
+	r.mark, r.rec.Begun = nil, true
 	c.mu.Unlock()
 	if f == nil {
 		return nil
@@ -86,9 +90,6 @@ func (m *Manager) saveOpen(c *Container) *os.File {
 	f, err := openRecord(c.dir, statusFile, rec)
 	if err != nil && c.State() != Gone {
 		m.log.Error("cannot record a container's status", "dir", c.dir, "err", err)
-	}
-	if err == nil && rec.Run != nil && !rec.Run.Started.IsZero() {
-		_ = mark(f)
 	}
 	return f
 }
