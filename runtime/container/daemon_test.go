@@ -98,6 +98,10 @@ func (o order) do(c *cloud) error {
 		}
 		return nil
 	case "mark": // the half of a start before the program runs
+		if err := x.lock(ctx); err != nil { // until it is armed
+			return err
+		}
+		defer x.unlock()
 		return x.mark(x.body)
 	case "exited":
 		return x.Wait(ctx, Exited)
