@@ -208,7 +208,10 @@ func (m *Manager) keep(ctx context.Context, p *plan, r *run, adopt keeper.Adopti
 
 // home opens the directories that the keeper writes to.
 func (m *Manager) home(p *plan, a *keeper.Adoption, files *fileList) error {
-	_ = os.Remove(filepath.Join(p.c.dir, "exit")) // of the run before
+	exit := filepath.Join(p.c.dir, keeper.RecordName)
+	if info, err := os.Lstat(exit); err == nil && info.Size() > 0 { // of the run before
+		_ = os.Remove(exit)
+	}
 	dir, err := os.OpenFile(p.c.dir, unix.O_DIRECTORY|unix.O_RDONLY, 0)
 	if err != nil {
 		return err

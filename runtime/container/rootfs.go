@@ -13,6 +13,7 @@ import (
 	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
+	"github.com/containercloud/cc/runtime/keeper"
 )
 
 // rootfs is a container's root file system: an overlay of its own layer over the image. The mount itself is never attached
@@ -81,7 +82,7 @@ func makeHome(dir string) error {
 		}
 	}
 	// Files that a start opens are quicker than files that it makes.
-	for _, f := range []string{specFile, statusFile, "logs/stdout", "logs/stdout.idx", "logs/stderr", "logs/stderr.idx"} {
+	for _, f := range []string{specFile, statusFile, keeper.RecordName, "logs/stdout", "logs/stdout.idx", "logs/stderr", "logs/stderr.idx"} {
 		file, err := os.OpenFile(filepath.Join(dir, f), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -60,21 +61,24 @@ func StartTime(pid int) (uint64, error) {
 // ReadExit reads the record the keeper wrote into the directory given to Keep: the last exit there was, of the
 // process that Exit.PID and Exit.Start name. The error is fault.NotFound when nothing has ended yet.
 func ReadExit(dir string) (Exit, error) {
-	f, err := os.OpenFile(dir+"/"+recordName, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(dir+"/"+RecordName, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return Exit{}, fault.Wrap(err, "cannot read the exit record")
 	}
 	defer f.Close()
 	b := make([]byte, 1024)
 	n, err := f.Read(b)
+	if err == io.EOF { // made in advance
+		return Exit{}, fault.New(fault.NotFound, "nothing has ended yet")
+	}
 	if err != nil {
 		return Exit{}, fault.Wrap(err, "cannot read the exit record")
 	}
 	return parseRecord(string(b[:n]))
 }
 
-// recordName is daemon.RecordName, whose package is not imported here.
-const recordName = "exit"
+// RecordName is the name of the exit record in its directory. A file of that name may be made in advance; empty, it is no record.
+const RecordName = "exit" // daemon.RecordName, whose package is not imported here
 
 func parseRecord(text string) (Exit, error) {
 	var e wire.Exit

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/runtime/logs"
+	"github.com/containercloud/cc/runtime/logs/drain"
 )
 
 // A writer is another process, as a container is. It is this test binary with CC_LOGS_WRITE=SIZE,COUNT.
@@ -100,7 +101,7 @@ func writeOnce(b *testing.B, how string, size int, total int64) time.Duration {
 	cmd := startWriter(b, w, size, total)
 	w.Close()
 	cmd.Wait()
-	s.Finish()
+	drain.Finish(s)
 	if received, dropped := s.Counts(); dropped != 0 || received < total-int64(size) {
 		b.Errorf("received %d, dropped %d", received, dropped)
 	}
@@ -146,7 +147,7 @@ func BenchmarkRead(b *testing.B) {
 	const total = 256 << 20
 	startWriter(b, w, 64<<10, total).Wait()
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	p := make([]byte, 128<<10)
 	b.Run("view", func(b *testing.B) {
 		v := bed.open()

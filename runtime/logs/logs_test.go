@@ -139,7 +139,7 @@ func TestEverythingArrives(t *testing.T) {
 		var want bytes.Buffer
 		fill(io.MultiWriter(w, &want), 0, 3<<20)
 		w.Close()
-		s.Finish()
+		drain.Finish(s)
 		v := b.open()
 		if got := all(t, v); got != want.String() {
 			t.Errorf("%d bytes, want %d", len(got), want.Len())
@@ -200,7 +200,7 @@ func TestBounded(t *testing.T) {
 				t.Errorf("%d bytes on disk", st.Blocks*512)
 			}
 			w.Close()
-			s.Finish()
+			drain.Finish(s)
 		})
 	}
 }
@@ -225,7 +225,7 @@ func TestPolicyChangesWhileRunning(t *testing.T) {
 	}
 	fmt.Fprintln(w, "new")
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, b.open()); got != "new\n" {
 		t.Errorf("%q", got)
 	}
@@ -253,7 +253,7 @@ func TestBlock(t *testing.T) {
 	s.SetPolicy(logs.Policy{Max: 2 * total, Block: true})
 	<-done
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, v); len(got) != total {
 		t.Errorf("%d bytes", len(got))
 	}
@@ -288,7 +288,7 @@ func TestDiskFull(t *testing.T) {
 	os.Remove(ballast)
 	fmt.Fprintln(w, "last")
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, b.open()); !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "last\n") {
 		t.Errorf("%d bytes, last line %q", len(got), lastLine(got))
 	}
@@ -300,7 +300,7 @@ func TestDiskFullOfTheLogItself(t *testing.T) {
 	s, w := b.log(logs.Policy{})
 	next := fill(w, 0, 8<<20)
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	if _, dropped := s.Counts(); dropped != 0 {
 		t.Errorf("%d bytes dropped", dropped)
 	}
@@ -324,7 +324,7 @@ func TestGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Close()
-		s.Finish()
+		drain.Finish(s)
 		if err := v.Wait(b.ctx, int64(2*i+2)); err != io.EOF {
 			t.Errorf("after the end: %v", err)
 		}
@@ -336,7 +336,7 @@ func TestGoesOn(t *testing.T) {
 	s, w := b.log(logs.Policy{})
 	fmt.Fprintln(w, 3)
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, b.open()); got != "0\n1\n2\n3\n" {
 		t.Errorf("%q", got)
 	}
@@ -408,7 +408,7 @@ func TestWaitIsWoken(t *testing.T) {
 		t.Error(err)
 	}
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 }
 
 func TestDirect(t *testing.T) {
@@ -427,7 +427,7 @@ func TestDirect(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	next = fill(f, next, 1<<10)
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, b.open()); len(got) > 64<<10 || lastLine(got) != fmt.Sprint(next-1) {
 		t.Errorf("%d bytes, last line %q", len(got), lastLine(got))
 	}
@@ -476,8 +476,8 @@ func TestLines(t *testing.T) {
 	say(w, "no end")
 	w.Close()
 	w2.Close()
-	s.Finish()
-	s2.Finish()
+	drain.Finish(s)
+	drain.Finish(s2)
 	want := []string{"out a", "out b", "err c", "out d", "out half line", "err e", "out no end..."}
 	if got := collect(t, b, logs.LinesOptions{}); strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%q", got)
@@ -510,7 +510,7 @@ func TestFollowLines(t *testing.T) {
 		}
 		w.WriteString("rest")
 		w.Close()
-		s.Finish()
+		drain.Finish(s)
 	}()
 	for i := range 100 {
 		l, err := r.Next(b.ctx)
@@ -532,7 +532,7 @@ func TestLongLine(t *testing.T) {
 	w.Write(bytes.Repeat([]byte("x"), 3*logs.MaxLine+10))
 	w.WriteString("\nshort\n")
 	w.Close()
-	s.Finish()
+	drain.Finish(s)
 	var sizes []int
 	for l, err := range logs.Lines(b.ctx, b.dir, logs.LinesOptions{}) {
 		if err != nil {

@@ -36,7 +36,7 @@ func TestTerminal(t *testing.T) {
 	if err := v.Wait(b.ctx, 12); err != io.EOF {
 		t.Error(err)
 	}
-	s.Finish()
+	drain.Finish(s)
 	if got := all(t, v); got != "hello\r\nend\r\n" {
 		t.Errorf("%q", got)
 	}

@@ -22,7 +22,7 @@ type prepared struct {
 func (p *prepared) close() {
 	for _, s := range p.logs {
 		if s != nil {
-			s.Finish()
+			drain.Finish(s)
 		}
 	}
 	wire.Close([]int{p.dir, p.logdir})
@@ -57,9 +57,7 @@ func (k *keeper) adopt(m wire.Adopt, files []int) error {
 	k.kids[c.id] = c
 	old := k.installLocked(c, p)
 	k.mu.Unlock()
-	for _, s := range old {
-		s.Finish()
-	}
+	drain.Finish(old...)
 	return nil
 }
 

@@ -137,9 +137,7 @@ func (k *keeper) finish(c *kid, g gone) {
 	streams := c.streams()
 	c.logs = [3]*drain.Stream{}
 	k.mu.Unlock()
-	for _, s := range streams {
-		s.Finish()
-	}
+	drain.Finish(streams...)
 	k.mu.Lock()
 	e := wire.Exit{ID: c.id, PID: uint32(c.pid), Start: c.start, Kept: c.kept, Known: g.known, Status: g.status,
 		Time: g.at.UnixNano(), User: micros(g.usage.Utime), System: micros(g.usage.Stime), MaxRSS: g.usage.Maxrss}

@@ -76,10 +76,12 @@ func (s *Stream) resume() error {
 		if !ok {
 			h.Base, h.Head, h.Cuts = 0, 0, 0
 		}
-		if err := unix.Ftruncate(s.index, 0); err != nil {
-			return err
+		if ist.Size > 0 { // ext4 writes a file that was truncated to the disk when it is closed
+			if err := unix.Ftruncate(s.index, 0); err != nil {
+				return err
+			}
+			ist.Size = 0
 		}
-		ist.Size = 0
 	}
 	h.Ended = 0
 	s.header = h

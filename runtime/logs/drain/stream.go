@@ -1,6 +1,7 @@
 package drain
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ type Stream struct {
 	// terminal: pipe is the master of a terminal
 	terminal bool
 	ended    atomic.Bool // no pipe any more
+	whole    atomic.Bool // ended, and the last byte and the header are in the files
 	closed   bool
 
 	file, index int
@@ -83,20 +85,35 @@ func (s *Stream) Cut() (err error) {
 	return err
 }
 
-// Finish takes what is in the pipe, marks the log as ended and closes everything.
-func (s *Stream) Finish() {
-	s.worker.do(func() {
-		if s.closed {
-			return
+// Finish brings streams to their end: it takes what is in the pipes, marks the logs as ended and closes everything. When it
+// returns the logs are whole; for a stream whose writers have gone that was so before, and nobody waits for the closing.
+func Finish(list ...*Stream) {
+	var rest sync.WaitGroup
+	for _, s := range list {
+		if s.whole.Load() {
+			s.worker.post(s.finish)
+			continue
 		}
-		s.lastBytes()
-		s.endPipe()
-		s.worker.leave(s)
-		s.closed = true
-		unix.Close(s.file)
-		unix.Close(s.index)
-		s.worker.load.Add(-1)
-	})
+		rest.Add(1)
+		s.worker.post(func() {
+			defer rest.Done()
+			s.finish()
+		})
+	}
+	rest.Wait()
+}
+
+func (s *Stream) finish() {
+	if s.closed {
+		return
+	}
+	s.lastBytes()
+	s.endPipe()
+	s.worker.leave(s)
+	s.closed = true
+	unix.Close(s.file)
+	unix.Close(s.index)
+	s.worker.load.Add(-1)
 }
 
 // lastBytes moves what is in the pipe now; what a blocking policy or a full disk does not take is counted as
@@ -199,4 +216,5 @@ func (s *Stream) endPipe() {
 	}
 	s.header.Ended = time.Now().UnixNano()
 	s.writeHeader()
+	s.whole.Store(true)
 }
