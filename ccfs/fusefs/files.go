@@ -95,7 +95,7 @@ func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 	if !ok {
 		return nil, fuse.EBADF
 	}
-	nonblock := f.nonblock && in.Flags&unix.O_NONBLOCK != 0
+	nonblock := f.nonblock && in.Flags&unix.O_NONBLOCK != 0 || f.stream && in.ReadFlags&tryRead != 0
 	what := nothing
 	if f.stream {
 		if in.ReadFlags&fuse.READ_LOCKOWNER == 0 { // only read(2) says for whom

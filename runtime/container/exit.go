@@ -96,6 +96,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	c.st.Exit = &x
 	c.st.PID = 0
 	c.body = nil
+	c.saved.ended = true
 	c.keepAddressLocked(r)
 	stopping := c.st.State == Stopping
 	var ch change
@@ -125,8 +126,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	close(r.ended)
 	m.told(c, ch, "code", strconv.Itoa(x.Code), "signal", x.Signal, "oom", strconv.FormatBool(x.OOM))
 	m.janitor.later(rest)
-	m.save(c)
-	m.conf.Keeper.Ack(string(c.id))
+	m.saveSoon(c)
 	if again && stopping {
 		m.spawn(func() { m.startAgain(c, Exited) })
 	}

@@ -3,21 +3,28 @@ package container
 import (
 	"os"
 	"sync"
+	"time"
 
 	"github.com/containercloud/cc/runtime/keeper"
 )
 
-// saver writes status records behind the callers' backs. A container that changes again before its turn is written
-// once; what a kill of the daemon can lose in between, the keeper knows (adopt.go).
+// saver does behind the callers' backs what follows a change: it writes the status record, watches a program that has
+// started, and acknowledges an end to the keeper. It waits a little before: a program that is over in
+// milliseconds is written down once, one that is deleted then not at all, and nothing of it is in the way of a start.
+// What a kill of the daemon can lose in between, the keeper knows (adopt.go).
 type saver struct {
 	mu    sync.Mutex
 	queue []*Container
 	wake  chan struct{}
 }
 
-// saveState is a container's place in the saver's queue; Container.mu guards queued, write serialises the file.
+// behind is how long the saver waits for more.
+const behind = 10 * time.Millisecond
+
+// saveState is a container's place in the saver's queue; Container.mu guards queued and ended, write serialises the file.
 type saveState struct {
 	queued bool
+	ended  bool // an end is to be acknowledged
 	write  sync.Mutex
 }
 
@@ -122,14 +129,17 @@ func (m *Manager) saveLoop() {
 		s.queue = nil
 		s.mu.Unlock()
 		for _, c := range queue {
-			c.startTime()
-			m.save(c)
+			m.follow(c)
 		}
 		if len(queue) > 0 {
 			continue
 		}
 		select {
 		case <-s.wake:
+		case <-m.ctx.Done():
+		}
+		select {
+		case <-time.After(behind):
 		case <-m.ctx.Done():
 			s.mu.Lock()
 			left := len(s.queue)
@@ -138,5 +148,22 @@ func (m *Manager) saveLoop() {
 				return
 			}
 		}
+	}
+}
+
+// follow does what is due for one container.
+func (m *Manager) follow(c *Container) {
+	c.startTime()
+	c.mu.Lock()
+	r, ended := c.body, c.saved.ended
+	alive := c.st.State.Alive()
+	c.saved.ended = false
+	c.mu.Unlock()
+	if alive && r != nil {
+		m.watchOOM(c, r)
+	}
+	m.save(c)
+	if ended {
+		m.conf.Keeper.Ack(string(c.id))
 	}
 }

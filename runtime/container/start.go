@@ -88,7 +88,6 @@ func (m *Manager) running(c *Container, r *run) {
 		return
 	}
 	m.saveSoon(c)
-	m.watchOOM(c, r)
 }
 
 // notes are what this host cannot do for the container.
