@@ -42,9 +42,6 @@ const (
 	opRename2     = 45
 )
 
-// bufferSize holds the largest request and the largest answer: maxWrite bytes and the structures in front of them.
-const bufferSize = maxWrite + 4096
-
 // tryRead is a flag of ours among a read's flags: it must not block.
 const tryRead = 1 << 31
 
@@ -74,11 +71,9 @@ type loop struct {
 	busy     sync.WaitGroup // leaders and stream readers
 }
 
-type buffers struct{ in, out []byte }
-
 func newLoop(fd int, d *door, g *registry, o *fuse.MountOptions) *loop {
 	l := &loop{fd: fd, protocol: fuse.NewProtocolServer(d, o), door: d, requests: g}
-	l.buffers.New = func() any { return &buffers{make([]byte, bufferSize), make([]byte, bufferSize)} }
+	l.buffers.New = newBuffers
 	return l
 }
 
