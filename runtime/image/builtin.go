@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 
 	"github.com/containercloud/cc/fault"
@@ -42,6 +43,7 @@ func (s *Store) loadBuiltin(ctx context.Context) error {
 	have := s.images[manifest] != nil
 	s.mu.Unlock()
 	if !have {
+		defer debug.FreeOSMemory() // see end
 		c := rootfsConfig([]string{"PATH=/bin", "HOME=/root"}, "sh")
 		img, err := s.importAs(ctx, io.NewSectionReader(s.embedded, 0, s.embedded.Size()), c, nil, &Progress{})
 		if err != nil {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,6 +96,7 @@ func (s *Store) begin(kind, ref string, p *Progress) (*Progress, error) {
 
 func (s *Store) end(p *Progress, err error) {
 	defer s.work.Done()
+	defer debug.FreeOSMemory() // tens of megabytes of buffers and windows, which nothing else needs
 	p.mu.Lock()
 	p.ended, p.err, p.phase = time.Now(), err, Done
 	if err != nil {
