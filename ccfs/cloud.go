@@ -1,5 +1,5 @@
 // Package ccfs is the interface of Container Cloud as tables: every file of /cc is a row here, and every door,
-// the manual, the schema and `cc help` read the same rows (TREE.md).
+// the manual, the schema and `cc help` read the same rows (docs/TREE.md).
 //
 // Each noun has one file: cloud.go the root, container*.go containers, exec.go their exec sessions, vpc.go, image.go,
 // host.go. A row finds its object in the request, calls the domain, and turns what comes back into text.

@@ -198,7 +198,7 @@ func containerStatus(r *tree.Request) []words.Opt {
 	return list
 }
 
-// stamp prints a time as TREE.md's rule 9 wants it; nothing for no time.
+// stamp prints a time as docs/TREE.md's rule 9 wants it; nothing for no time.
 func stamp(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -2,7 +2,7 @@
 //
 // A fault says which operation failed on which object, why, and what to do about it. Its Kind decides
 // the errno that FUSE and 9P answer and the status that HTTP answers; the table below is the only place
-// where a kind meets an errno (TREE.md, rule 17).
+// where a kind meets an errno (docs/TREE.md, rule 17).
 package fault
 
 import (

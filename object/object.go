@@ -40,7 +40,7 @@ func (m Meta) Clone() Meta {
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// CheckName accepts DNS labels (RFC 1123) that no collection reserves (TREE.md, rule 4).
+// CheckName accepts DNS labels (RFC 1123) that no collection reserves (docs/TREE.md, rule 4).
 func CheckName(name string) error {
 	if !label.MatchString(name) {
 		return fault.New(fault.Invalid, "bad name %q", name).

@@ -1,4 +1,4 @@
-// Package words is the grammar of one line in /cc (TREE.md, rules 9 and 11): quoting, messages, and the
+// Package words is the grammar of one line in /cc (docs/TREE.md, rules 9 and 11): quoting, messages, and the
 // one spelling of sizes, durations and switches.
 //
 // A line is words between blanks. Single quotes keep blanks, # and newlines in a word; two of them inside

@@ -1,7 +1,7 @@
 // Package fusefs is the FUSE door: it shows one ccfs/tree.Tree as a file system of this host.
 //
 // It speaks the raw protocol (go-fuse's RawFileSystem and codec), because the node API costs 10-15 % on an open, 2.3
-// times the time on a listing of 10,000 names, and hides the inode numbers (research/doors.md, section 4). It mounts by
+// times the time on a listing of 10,000 names, and hides the inode numbers. It mounts by
 // itself, for the spare, and reads requests by itself, for the time that takes (see loop).
 //
 //	Server   what ccd holds: the mount point, kept mounted whoever unmounts it   guard.go

@@ -1,5 +1,5 @@
 // Package tree is the engine behind every door to /cc: it turns tables of rows (table.go) into directories
-// and files with exact sizes, checked writes, modes, blocking reads and errors that say why (TREE.md).
+// and files with exact sizes, checked writes, modes, blocking reads and errors that say why (docs/TREE.md).
 //
 //	doors (fusefs, 9p, http ...)        Lookup Getattr Open Readdir Create Mkdir ... Handle.Read Handle.Write
 //	       |                                  |

@@ -9,7 +9,7 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// maxLine is the longest line of any message, list or document (TREE.md, rule 17: EMSGSIZE).
+// maxLine is the longest line of any message, list or document (docs/TREE.md, rule 17: EMSGSIZE).
 const maxLine = 64 << 10
 
 // plainText checks raw bytes as text of any kind: no NUL, UTF-8, CRLF read as LF, no line over maxLine.

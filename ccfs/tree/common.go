@@ -12,7 +12,7 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// Common are the files that every object's directory has (TREE.md, "Every object directory"). What is nil is left
+// Common are the files that every object's directory has (docs/TREE.md, "Every object directory"). What is nil is left
 // out, with the files that need it.
 type Common struct {
 	Verbs   []Verb

@@ -105,7 +105,7 @@ func (n *node) notWritable(c Caller) error {
 }
 
 // takesCopies reports whether a copier may write the node, a file of an object that nobody committed yet, and whose
-// content is then dropped (TREE.md, rule 16).
+// content is then dropped (docs/TREE.md, rule 16).
 func (t *Tree) takesCopies(ctx context.Context, c Caller, n *node) bool {
 	if n.obj == nil || n.kind != fileNode || n.file.Kind == Stream || !n.owns(c) {
 		return false

@@ -70,7 +70,7 @@ func (n *node) same(m *node) bool {
 }
 
 // class orders the names of a directory, for readdir and in the highest bits of inode numbers, by which cp sorts: a
-// copier meets directories and settings before what it cannot write (TREE.md, rule 16).
+// copier meets directories and settings before what it cannot write (docs/TREE.md, rule 16).
 type class uint8
 
 const (

@@ -7,7 +7,7 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// Rename over a setting commits a scratch file's text (TREE.md, rule 13); of a setting to a new name it makes a copy
+// Rename over a setting commits a scratch file's text (docs/TREE.md, rule 13); of a setting to a new name it makes a copy
 // there, as editors do before they write anew; of an object it gives it another name.
 func (t *Tree) Rename(ctx context.Context, c Caller, oldParent Ino, oldName string, newParent Ino, newName string, noReplace bool) error {
 	p, n, err := t.named(ctx, c, oldParent, oldName)

@@ -10,7 +10,7 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// Limits of scratch files (TREE.md, rule 13).
+// Limits of scratch files (docs/TREE.md, rule 13).
 const (
 	maxScratch      = 1 << 20
 	maxScratchFiles = 16

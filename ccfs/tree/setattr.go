@@ -37,7 +37,7 @@ func (t *Tree) Setattr(ctx context.Context, c Caller, ino Ino, h *Handle, s SetA
 	return t.Getattr(ctx, c, ino, h)
 }
 
-// truncate changes nothing in itself (TREE.md, rule 12): the write that follows does.
+// truncate changes nothing in itself (docs/TREE.md, rule 12): the write that follows does.
 func (t *Tree) truncate(ctx context.Context, c Caller, n *node, h *Handle, size uint64) error {
 	if h == nil {
 		if err := t.may(c, n, mayWrite, "truncate"); err != nil {

@@ -126,7 +126,7 @@ func cutName(line string) (name, value string) {
 	return line[:i], strings.Trim(line[i:], " \t")
 }
 
-// checkHeading compares a `# version N` line among the comments that head a document (TREE.md, rule 15).
+// checkHeading compares a `# version N` line among the comments that head a document (docs/TREE.md, rule 15).
 func checkHeading(text string, version uint64) error {
 	for line := range strings.Lines(text) {
 		line = strings.Trim(line, " \t\n")

@@ -9,7 +9,7 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// Kind is what sort of content a file has and how writes to it are understood (TREE.md, rule 3).
+// Kind is what sort of content a file has and how writes to it are understood (docs/TREE.md, rule 3).
 type Kind string
 
 const (
@@ -67,7 +67,7 @@ type File struct {
 	Syntax  string // one line: `BYTES|max`, `TARGET SOURCE [ro]`
 	Default string
 	Doc     string // sentences for the manual and `cc help`
-	Hidden  bool   // answered by lookup, not listed by readdir (TREE.md, rule 18)
+	Hidden  bool   // answered by lookup, not listed by readdir (docs/TREE.md, rule 18)
 
 	// Volatile files can change without a write through the tree: doors do not cache their attributes.
 	Volatile bool
@@ -143,7 +143,7 @@ type Collection struct {
 	// Abandon is called when the last open file of a conversation (a Clone) is closed; nil: Remove is.
 	Abandon func(*Request, Object)
 	// Defined reports whether the object was made but not committed yet: then its state files take and drop
-	// what a copier writes (TREE.md, rule 16). Without it that holds for 30 s after mkdir.
+	// what a copier writes (docs/TREE.md, rule 16). Without it that holds for 30 s after mkdir.
 	Defined func(*Request, Object) bool
 	Rename  func(r *Request, o Object, name string) error // nil: EPERM
 }

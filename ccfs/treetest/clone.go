@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// cloneFunctions are rule 21.
+// cloneFunctions are rule 21 of docs/TREE.md.
 var cloneFunctions = map[string]func(*testing.T, Env){
-	// L13: name by reading, then the command through the same descriptor.
+	// Name by reading, then the command through the same descriptor.
 	"clone/conversation": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		f, n := e.converse(t, b)

@@ -9,7 +9,7 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// errorFunctions are rule 17.
+// errorFunctions are rule 17 of docs/TREE.md.
 var errorFunctions = map[string]func(*testing.T, Env){
 	"error/each-class-has-its-number": func(t *testing.T, e Env) {
 		for k := fault.Invalid; k <= fault.Unsupported; k++ {
@@ -71,7 +71,7 @@ var errorFunctions = map[string]func(*testing.T, Env){
 		fails(t, e.put("ctl", "panic\n"), syscall.EIO)
 		e.has(t, "version", "sample")
 	},
-	// Rule 24: every request has a deadline, even where a row does not listen.
+	// Rule 24 of docs/TREE.md: every request has a deadline, even where a row does not listen.
 	"error/stuck-row": func(t *testing.T, e Env) {
 		if testing.Short() {
 			t.Skip("short: waits for the deadline of 5 s")

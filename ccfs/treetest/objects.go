@@ -37,7 +37,7 @@ var objectFunctions = map[string]func(*testing.T, Env){
 		e.has(t, b+"/status", "state defined")
 		e.has(t, b+"/owner", ":")
 	},
-	// L23: rm -r unlinks all that it sees, then the directories.
+	// rm -r unlinks all that it sees, then the directories.
 	"object/rm-r": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/memory", "64M\n")
@@ -45,7 +45,7 @@ var objectFunctions = map[string]func(*testing.T, Env){
 		_, err := e.FS.Lstat(b)
 		fails(t, err, syscall.ENOENT)
 	},
-	// Rule 16: EBUSY comes before anything is reset.
+	// Rule 16 of docs/TREE.md: EBUSY comes before anything is reset.
 	"object/rm-r-in-use": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/memory", "64M\n")

@@ -9,7 +9,7 @@ import (
 )
 
 var readFunctions = map[string]func(*testing.T, Env){
-	// L5-L8: tar, rsync, git believe st_size.
+	// tar, rsync and git believe st_size.
 	"read/size-is-what-a-read-gives": func(t *testing.T, e Env) {
 		e.newNet(t)
 		e.newBox(t)
@@ -36,7 +36,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			t.Errorf("only %d files", seen)
 		}
 	},
-	// Rule 8: exactly one newline, an empty value is an empty file.
+	// Rule 8 of docs/TREE.md: exactly one newline, an empty value is an empty file.
 	"read/ends-in-one-newline": func(t *testing.T, e Env) {
 		n := e.newNet(t)
 		e.wants(t, n+"/cidr", "")
@@ -74,7 +74,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			t.Errorf("%q, then %q", a, b)
 		}
 	},
-	// Rule 18, L10, L30: what blocks is not listed but answers.
+	// Rule 18 of docs/TREE.md: what blocks is not listed but answers.
 	"read/hidden-names": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		names, err := e.FS.ReadDir(b)
@@ -89,7 +89,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			e.has(t, b+"/more", hidden)
 		}
 	},
-	// Rule 16: a copier meets what it can write before what it cannot.
+	// Rule 16 of docs/TREE.md: a copier meets what it can write before what it cannot.
 	"read/directories-and-settings-are-listed-first": func(t *testing.T, e Env) {
 		names, err := e.FS.ReadDir(e.newBox(t))
 		ok(t, err)
@@ -98,7 +98,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			t.Errorf("%q", names)
 		}
 	},
-	// Rule 3: every file that can be seen is in schema and has its page.
+	// Rule 3 of docs/TREE.md: every file that can be seen is in schema and has its page.
 	"read/schema-and-manual-know-every-file": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		schema := e.read(t, "schema")
@@ -117,7 +117,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			}
 		}
 	},
-	// Rule 1: numbers are stable; a re-created object has others.
+	// Rule 1 of docs/TREE.md: numbers are stable; a re-created object has others.
 	"read/inode-numbers": func(t *testing.T, e Env) {
 		p := e.newNet(t)
 		before, err := e.FS.Lstat(p + "/cidr")
@@ -134,7 +134,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 			t.Errorf("%d, again %d, another file %d, re-created %d", before.Ino, again.Ino, other.Ino, after.Ino)
 		}
 	},
-	// L28.
+	// ls shows a link count of 0 when a file system sets none.
 	"read/link-counts": func(t *testing.T, e Env) {
 		p := e.newNet(t)
 		for name, least := range map[string]uint64{p: 2, p + "/cidr": 1, "net": 2, "image/ref/busybox": 1} {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// rightsFunctions are rule 22: the bits are the policy.
+// rightsFunctions are rule 22 of docs/TREE.md: the bits are the policy.
 var rightsFunctions = map[string]func(*testing.T, Env){
 	"rights/owner-and-others": func(t *testing.T, e Env) {
 		owner, other := Env{FS: e.As(1000, 1000)}, Env{FS: e.As(1001, 1001)}
@@ -110,7 +110,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		_, err := owner.get(b + "/secret")
 		fails(t, err, syscall.EACCES)
 	},
-	// Rule 24.
+	// Rule 24 of docs/TREE.md.
 	"rights/audit": func(t *testing.T, e Env) {
 		owner := Env{FS: e.As(1000, 1000)}
 		n := owner.newNet(t)

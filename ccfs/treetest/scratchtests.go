@@ -11,7 +11,7 @@ import (
 const excl = syscall.O_EXCL
 
 var scratchFunctions = map[string]func(*testing.T, Env){
-	// L18, L19: sed -i, perl -pi, rsync make a file beside it and rename it over.
+	// sed -i, perl -pi, rsync make a file beside it and rename it over.
 	"scratch/rename-commits": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		ok(t, e.open(b+"/sedXYZ", excl, "image busybox\nmemory 1M\n"))

@@ -49,7 +49,7 @@ var specFunctions = map[string]func(*testing.T, Env){
 		e.wants(t, b+"/version", version)
 		e.has(t, b+"/error", "line 2: no setting \"memroy\"; hint: did you mean memory?")
 	},
-	// Rule 15.
+	// Rule 15 of docs/TREE.md.
 	"spec/compare-and-set": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/memory", "1M\n") // version 2
@@ -67,7 +67,7 @@ var specFunctions = map[string]func(*testing.T, Env){
 		e.write(t, b+"/labels", "tier web\n")
 		e.wants(t, b+"/version", "3\n")
 	},
-	// L2: a document written line by line is whole at its end.
+	// A document written line by line is whole at its end.
 	"spec/line-by-line": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		ok(t, e.open(b+"/spec", syscall.O_TRUNC, "image busybox\n", "memory 1M\n", "args a\n", "args b\n"))

@@ -89,7 +89,7 @@ var streamFunctions = map[string]func(*testing.T, Env){
 			t.Errorf("%q, %v", names, err)
 		}
 	},
-	// Rule 19.
+	// Rule 19 of docs/TREE.md.
 	"stream/nonblock": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		for _, p := range []string{"/live/stdout", "/live/events", "/wait/running"} {
@@ -100,7 +100,7 @@ var streamFunctions = map[string]func(*testing.T, Env){
 			ok(t, f.Close())
 		}
 	},
-	// L11: the position is the handle's; a shell reads byte by byte.
+	// The position is the handle's; a shell reads byte by byte.
 	"stream/small-buffers": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		f, err := e.FS.Open(b+"/live/stdout", syscall.O_RDONLY, 0)
@@ -185,7 +185,7 @@ var streamFunctions = map[string]func(*testing.T, Env){
 		_, err := e.get(b + "/stdin") // root may, and there is nothing
 		ok(t, err)
 	},
-	// Rule 20, L9: a log is a real file.
+	// Rule 20 of docs/TREE.md: a log is a real file.
 	"log/grows-and-rotates": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/ctl", "say one\n")

@@ -1,6 +1,6 @@
 package treetest
 
-// blockScripts try what blocks (L10-L13, rules 19 and 21).
+// blockScripts try what blocks (docs/TREE.md, rules 19 and 21).
 var blockScripts = map[string]Script{
 	"block/signals": {Text: `
 echo start > ctl

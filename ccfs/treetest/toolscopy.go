@@ -1,6 +1,6 @@
 package treetest
 
-// copyScripts copy and remove whole objects (L21-L23).
+// copyScripts copy and remove whole objects.
 var copyScripts = map[string]Script{
 	"copy/cp-r-into-existing": {Text: setup + `
 mkdir $C && cp -r ./. $C/ || fail cp; same; rm -r $C || fail rm

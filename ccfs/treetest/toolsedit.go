@@ -1,6 +1,6 @@
 package treetest
 
-// editScripts change files with programs that make others beside them (L18-L20).
+// editScripts change files with programs that make others beside them.
 var editScripts = map[string]Script{
 	"edit/sed": {Needs: "busybox", Text: `
 echo 64M > memory

@@ -1,6 +1,6 @@
 package treetest
 
-// errorScripts look at what failing commands print, and where the sentence stands (L14-L17, rule 17).
+// errorScripts look at what failing commands print, and where the sentence stands (docs/TREE.md, rule 17).
 var errorScripts = map[string]Script{
 	"error/text": {Needs: "busybox python3 perl", Text: `
 errs 'Invalid argument' bash -c 'echo lots > memory'

@@ -1,6 +1,6 @@
 package treetest
 
-// readScripts read every file with every program that trusts something else (L5-L8, L30).
+// readScripts read every file with every program that trusts something else.
 var readScripts = map[string]Script{
 	"read/every-reader-agrees": {Needs: "tar rsync git busybox python3 jq awk sort curl", Text: `
 printf 'a\nb c\n' > args; echo 'K v' > env; echo 64M > memory; echo say hello > ctl
@@ -74,7 +74,7 @@ for i in 1 2 3; do
 	git hash-object $M/counter > /dev/null || fail git
 done
 `},
-	// Rule 18: nothing that is listed blocks.
+	// Rule 18 of docs/TREE.md: nothing that is listed blocks.
 	"read/nothing-blocks": {Needs: "tar rsync grep", Text: `
 echo start > ctl
 timeout 30 find . $N $M/doc $M/image $M/self -type f -exec cat {} + > /dev/null || fail find

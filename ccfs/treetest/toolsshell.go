@@ -1,6 +1,6 @@
 package treetest
 
-// shellScripts write with every program that writes differently (L1-L4, L24).
+// shellScripts write with every program that writes differently.
 var shellScripts = map[string]Script{
 	"shell/scalar": {Needs: "dash busybox python3 perl", Text: `
 echo 1M > memory;                                      holds memory 1048576
@@ -56,7 +56,7 @@ E
 exec 3> ctl; echo say m >&3; echo say n >&3; exec 3>&-
 eq "$(tr -d '\n' < stdout)" abcdefghijklmn
 `},
-	// Rule 12: truncation and touch change nothing.
+	// Rule 12 of docs/TREE.md: truncation and touch change nothing.
 	"shell/no-write": {Text: `
 echo 64M > memory; printf 'a\nb\n' > args
 cat spec > $T/before; v=$(cat version)

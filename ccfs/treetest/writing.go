@@ -35,7 +35,7 @@ var writeFunctions = map[string]func(*testing.T, Env){
 		ok(t, e.open(b+"/memory", syscall.O_TRUNC, "5", "1", "2", "M"))
 		e.wants(t, b+"/memory", "536870912\n")
 	},
-	// L24, rule 12: truncation alone changes nothing.
+	// Rule 12 of docs/TREE.md: truncation alone changes nothing.
 	"write/truncation-alone": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/memory", "64M\n")
@@ -48,7 +48,7 @@ var writeFunctions = map[string]func(*testing.T, Env){
 			e.wants(t, p, before)
 		}
 	},
-	// L2: bash sends one write per line; together they are the new list.
+	// bash sends one write per line; together they are the new list.
 	"write/list-line-by-line": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		ok(t, e.open(b+"/args", syscall.O_TRUNC, "httpd\n", "-f\n", "-p 80\n"))
@@ -130,7 +130,7 @@ var writeFunctions = map[string]func(*testing.T, Env){
 		fails(t, e.put(n+"/firewall/rules", "permit any\n"), syscall.EINVAL)
 		e.wants(t, n+"/firewall/rules", text+"allow out any\n")
 	},
-	// L3: a long document comes in pieces; none of them need be whole lines.
+	// A long document comes in pieces; none of them need be whole lines.
 	"write/document-in-pieces": func(t *testing.T, e Env) {
 		n := e.newNet(t)
 		var doc bytes.Buffer

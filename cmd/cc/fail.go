@@ -67,7 +67,7 @@ type codeWord struct {
 	exit  int
 }
 
-// codeWords are the tree's code words (TREE.md, rule 17), which say more than the errno: EPERM is `fixed` when
+// codeWords are the tree's code words (docs/TREE.md, rule 17), which say more than the errno: EPERM is `fixed` when
 // the object's state forbids the change, and has no word when the kernel refused.
 var codeWords = [...]codeWord{
 	{"internal", syscall.EIO, exitFailed},

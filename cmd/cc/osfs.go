@@ -10,7 +10,7 @@ import (
 )
 
 // osFS is a tree mounted on this machine. It makes system calls itself: package os would put the descriptors
-// into non-blocking mode for its poller, and in the tree O_NONBLOCK means "do not wait" (TREE.md, rule 19).
+// into non-blocking mode for its poller, and in the tree O_NONBLOCK means "do not wait" (docs/TREE.md, rule 19).
 type osFS struct{ root string }
 
 type osFile struct {

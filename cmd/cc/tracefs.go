@@ -47,7 +47,7 @@ func (t *traceFS) unborn(name string) bool {
 	return t.dry && (strings.Contains(name, "/$") || blocks(name))
 }
 
-// blocks reports whether reading a file can wait (TREE.md, rule 18).
+// blocks reports whether reading a file can wait (docs/TREE.md, rule 18).
 func blocks(name string) bool {
 	return strings.Contains(name, "/live/") || strings.Contains(name, "/wait") || strings.Contains(name, "/exec/")
 }

@@ -85,7 +85,7 @@ func (c *call) makeVPC(name, cidr string) error {
 }
 
 // settle reads a new object once: until then the tree takes a process that made a directory for one that
-// copies into it, and hides the settings it has not written (TREE.md, rule 16).
+// copies into it, and hides the settings it has not written (docs/TREE.md, rule 16).
 func (t *tree) settle(dir string) {
 	if !t.dry {
 		_, _ = readAll(bare(t.fs), dir+"/id")

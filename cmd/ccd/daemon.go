@@ -242,7 +242,7 @@ func (d *daemon) containersOf(network string) []string {
 	return paths
 }
 
-// audit writes one line for everything that changed state or was to change it (TREE.md, rule 24).
+// audit writes one line for everything that changed state or was to change it (docs/TREE.md, rule 24).
 func (d *daemon) audit(a tree.Audit) {
 	args := []any{"op", a.Op, "path", a.Path, "uid", a.Caller.UID, "pid", a.Caller.PID, "door", a.Caller.Door}
 	if a.Value != "" {

@@ -127,7 +127,7 @@ func leftovers(t testing.TB, dir string) string {
 	return strings.Join(found, " ")
 }
 
-// TestLies is cases 28 to 30 of research/security.md: what a registry may say that is not so.
+// TestLies tries bombs, lies about digests and sizes, and foreign URLs: what a registry may say that is not so.
 func TestLies(t *testing.T) {
 	layer := imagetest.Tar(imagetest.File("f", "content"))
 	other := imagetest.Tar(imagetest.File("f", "other"))

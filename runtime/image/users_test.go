@@ -44,7 +44,7 @@ const (
 	someGroup = "root:x:0:\nwww:x:34:root\nadm:x:4:root, web\nssl:x:99:web,x\nhuge:x:4294967296:web\n"
 )
 
-// TestUsers is cases 20 and 22 of research/security.md.
+// TestUsers tries names and numbers that programs have read as root: 32 bits that wrap, names of digits, broken lines.
 func TestUsers(t *testing.T) {
 	root := rootWith(t, somePasswd, someGroup)
 	empty := rootWith(t, "", "")

@@ -124,7 +124,7 @@ func pax(e imagetest.Entry, kv ...string) imagetest.Entry {
 	return e
 }
 
-// TestHostileLayers is cases 26 to 28 of research/security.md: what hostile layers ask for, and that nothing outside
+// TestHostileLayers tries traversal, links, overlay attributes and bombs: what hostile layers ask for, and that nothing outside
 // changes. OUT is the absolute path of the canary, UP the way there by "..".
 func TestHostileLayers(t *testing.T) {
 	f, d, sl, hl := imagetest.File, imagetest.Dir, imagetest.Symlink, imagetest.Hardlink
