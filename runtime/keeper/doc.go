@@ -2,7 +2,8 @@
 // outlives the daemon.
 //
 // Processes have ids, chosen by the caller: a container's is its UUID, an exec session's UUID/exec/N, a warm
-// slot's slot/UUID until Adopt gives it a container's. What is known of a process grows:
+// slot's slot/UUID until Adopt gives it a container's, that of the process which execs are forked from stem/UUID. What is
+// known of a process grows:
 //
 //	Spawn, Watch   it is reaped, and its end comes on Exits. Nothing more: when ccd goes, its init sees the
 //	               end of its socket and ends too.

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"runtime"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/runtime/keeper/wire"
@@ -39,6 +41,7 @@ func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 			defer k.inflight.Done()
 			work()
 		}()
+		runtime.Gosched() // now, on this thread; another one would sleep before it may steal it from a thread that still runs
 		return
 	default:
 		k.tables(c, h, body)

@@ -117,7 +117,11 @@ func startTime(pid int) uint64 {
 	return v
 }
 
-func parentOf(pid int) int {
-	v, _ := stat(pid, 4)
+func parentOf(c *kid) int {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_PID}
+	if unix.IoctlPidfdInfo(c.pidfd, &info) == nil { // Linux 6.13
+		return int(info.Ppid)
+	}
+	v, _ := stat(c.pid, 4)
 	return int(v)
 }

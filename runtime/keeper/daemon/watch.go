@@ -63,7 +63,7 @@ func (k *keeper) takeUp(c *kid) {
 		k.end(c, g)
 		return
 	}
-	if parentOf(c.pid) == unix.Getpid() {
+	if parentOf(c) == unix.Getpid() {
 		c.child = true
 		k.enter(c, time.Now())
 		return
@@ -135,6 +135,13 @@ const (
 
 // pidOf returns whose pidfd fd is, or reaped, or noPidfd.
 func pidOf(fd int) int {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_PID}
+	switch unix.IoctlPidfdInfo(fd, &info) { // Linux 6.13
+	case nil:
+		return int(info.Pid)
+	case unix.ESRCH:
+		return reaped
+	}
 	f, err := unix.Open("/proc/self/fdinfo/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return noPidfd
