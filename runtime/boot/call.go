@@ -47,6 +47,7 @@ const (
 	callUnshare
 	callSetns
 	callClone
+	callClone3
 	callSigaction
 	callSigprocmask
 	callSeccomp
@@ -103,6 +104,7 @@ var calls = [...]struct {
 	callUnshare:      {"unshare", 272, 97},
 	callSetns:        {"setns", 308, 268},
 	callClone:        {"clone", 56, 220},
+	callClone3:       {"clone3", 435, 435},
 	callSigaction:    {"rt_sigaction", 13, 134},
 	callSigprocmask:  {"rt_sigprocmask", 14, 135},
 	callSeccomp:      {"seccomp", 317, 277},

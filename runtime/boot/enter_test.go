@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -158,6 +159,109 @@ func TestEnterParent(t *testing.T) {
 	}
 }
 
+func newStem(t testing.TB) *Stem {
+	t.Helper()
+	s, err := NewStem(testContext(t), spawner(t), "stem/"+t.Name())
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// A helper that was forked from a stem does what one that was spawned does, and the stem is then as before.
+func TestStem(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		s := running(t, o, image(t), nil)
+		tg := target(s)
+		forked := tg
+		forked.Stem = newStem(t)
+		for _, k := range []struct {
+			change func(*EnterConfig)
+			args   []string
+		}{
+			{nil, []string{"sh", "-c", "for f in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$f && echo $f; done; ulimit -n; cat /proc/self/oom_score_adj /proc/self/limits; cut -d' ' -f 2- /proc/self/cgroup; " +
+				"for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; grep -E '^(Cap|NoNew|Seccomp:|Sig|Shd|Umask|Groups)' /proc/self/status; exit 4"}},
+			{func(c *EnterConfig) {
+				c.Process.UID, c.Process.GID, c.Process.Groups, c.Process.Dir = 1000, 1001, []uint32{27}, "/tmp/n"
+			}, []string{"sh", "-c", "id; pwd"}},
+			{func(c *EnterConfig) { c.Rlimits = []Rlimit{{unix.RLIMIT_CORE, 7, 8}} }, []string{"sh", "-c", "ulimit -c"}},
+			{func(c *EnterConfig) { c.OOMScoreAdj = 300 }, []string{"cat", "/proc/self/oom_score_adj"}},
+			{nil, []string{"echo", strings.Repeat("x", 100_000)}},
+		} {
+			want, got := enterRun(t, tg, k.change, k.args...), enterRun(t, forked, k.change, k.args...)
+			if got != want || want.out == "" {
+				t.Errorf("%.60v: forked %q, status %#x; spawned %q, status %#x", k.args, got.out, got.status, want.out, want.status)
+			}
+		}
+		open := 0
+		for range 1000 { // it closes what came with a message when it has forked
+			list, err := os.ReadDir("/proc/" + itoa(forked.Stem.child.PID) + "/fd")
+			must(t, err)
+			if open = len(list); open == 4 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if open != 4 {
+			t.Errorf("the stem has %d descriptors", open)
+		}
+		_, err := Enter(testContext(t), spawner(t), forked, enterConfig(t, "nothing"))
+		var op *OpError
+		if !errors.As(err, &op) || op.Op != "execve" || op.Errno != unix.ENOENT {
+			t.Errorf("no such program: %v", err)
+		}
+		gone := running(t, SlotOptions{ID: t.Name() + "/gone", IDs: o.IDs}, image(t), nil)
+		ended := target(gone)
+		ended.Stem = forked.Stem
+		must(t, unix.PidfdSendSignal(pidfdOf(gone.child), unix.SIGKILL, nil, 0))
+		waitExit(t, gone.child)
+		if _, err := Enter(testContext(t), spawner(t), ended, enterConfig(t, "true")); !errors.As(err, &op) || op.Op != "setns" {
+			t.Errorf("an ended container: %v", err)
+		}
+		if forked.Stem.Ended() {
+			t.Error("the stem has ended with the container")
+		}
+		must(t, unix.PidfdSendSignal(pidfdOf(forked.Stem.child), unix.SIGKILL, nil, 0))
+		waitExit(t, forked.Stem.child)
+		if got := enterRun(t, forked, nil, "echo", "still"); got.out != "still\n" || !forked.Stem.Ended() {
+			t.Errorf("with a dead stem: %q, which has ended: %v", got.out, forked.Stem.Ended())
+		}
+	})
+}
+
+// A helper that is forked is born in the container's cgroup.
+func TestStemCgroup(t *testing.T) {
+	needRoot(t)
+	mount := ""
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC {
+			mount = dir
+		}
+	}
+	if mount == "" {
+		t.Skip("needs a mounted cgroup2")
+	}
+	dir := filepath.Join(mount, own(""), "cc-boot-stem-"+itoa(os.Getpid()))
+	must(t, os.Mkdir(dir, 0o755))
+	defer os.Remove(dir)
+	tg := target(running(t, SlotOptions{IDs: mapped}, image(t), nil))
+	var err error
+	tg.CgroupFile, err = os.Open(dir)
+	must(t, err)
+	defer tg.CgroupFile.Close()
+	tg.Stem = newStem(t)
+	child, err := Enter(testContext(t), spawner(t), tg, enterConfig(t, "sleep", "100"))
+	must(t, err)
+	defer child.PidFD.Close()
+	b, err := os.ReadFile("/proc/" + itoa(child.PID) + "/cgroup")
+	must(t, err)
+	if !strings.Contains(string(b), filepath.Base(dir)+"\n") {
+		t.Errorf("it is in\n%s", b)
+	}
+	must(t, unix.PidfdSendSignal(pidfdOf(child), unix.SIGKILL, nil, 0))
+	waitExit(t, child)
+}
+
 // BenchmarkEnter measures /bin/true in a running container to its end, against crun exec:
 //
 //	go test ./runtime/boot -run - -bench Enter -benchtime 100x
@@ -175,7 +279,14 @@ func BenchmarkEnter(b *testing.B) {
 	must(b, err)
 	times := map[string][]time.Duration{}
 	tg := target(s)
-	tg.Tasks, tg.CgroupFD = o.Tasks, o.CgroupFD
+	tg.Tasks = o.Tasks
+	if o.CgroupFD > 0 {
+		tg.CgroupFile, err = os.Open("/proc/self/fd/" + itoa(o.CgroupFD))
+		must(b, err)
+		defer tg.CgroupFile.Close()
+	}
+	forked := tg
+	forked.Stem = newStem(b)
 	c := enterConfig(b, "true")
 	c.Stdio = [3]*os.File{null, null, null}
 	for b.Loop() {
@@ -188,6 +299,12 @@ func BenchmarkEnter(b *testing.B) {
 		pollExit(b, child.PidFD)
 		times["enter"] = append(times["enter"], time.Since(begin))
 		child.PidFD.Close()
+		begin = time.Now()
+		child, err = Enter(b.Context(), spawner(b), forked, c)
+		must(b, err)
+		pollExit(b, child.PidFD)
+		times["forked"] = append(times["forked"], time.Since(begin))
+		child.PidFD.Close()
 	}
-	report(b, times, "enter", "crun")
+	report(b, times, "enter", "forked", "crun")
 }

@@ -80,7 +80,7 @@ func TestGolden(t *testing.T) {
 	setuid := &Config{Root: f, Seccomp: filter, Process: Process{Args: []string{"/bin/su"}, UID: 1}}
 	enter, err := newProgram(full.Process, nil, nil, filter, true, mapped)
 	must(t, err)
-	enter.bounding, enter.enter, enter.files = ^uint64(0), true, unix.Rlimit{Cur: 1024, Max: 520192}
+	enter.bounding, enter.files = ^uint64(0), unix.Rlimit{Cur: 1024, Max: 520192}
 	must(t, enter.check())
 	golden(t, "hygiene", hygiene(unix.Rlimit{Cur: 1024, Max: 524288}))
 	golden(t, "stage_mapped", stage(someHost, &SlotOptions{IDs: mapped, Cgroup: attach}, caps, f))
@@ -88,6 +88,9 @@ func TestGolden(t *testing.T) {
 	golden(t, "arm_full", planned(t, full, mapped, true))
 	golden(t, "arm_least", planned(t, least, IDMap{}, true))
 	golden(t, "arm_without_no_new_privs", planned(t, setuid, IDMap{}, true))
+	golden(t, "stem", stemScript(someHost, &Target{PidFD: fileNamed(t), IDs: mapped, CgroupFile: fileNamed(t)}, enter, fileNamed(t), fileNamed(t)))
+	enter.enter = true
+	must(t, enter.check())
 	golden(t, "enter", enterScript(someHost, &Target{PidFD: fileNamed(t), IDs: mapped}, enter))
 }
 

@@ -75,14 +75,19 @@ func huntJoining(t *testing.T, o SlotOptions) prey {
 		c.Stdio = [3]*os.File{nil, w, w}
 	})
 	w.Close()
-	for i := range 60 {
+	stem := newStem(t)
+	for i := range 120 {
 		args := []string{"true"}
 		if i%10 == 0 {
 			args = []string{"/proc/self/exe"}
 		}
 		c := enterConfig(t, args...)
 		c.Capabilities = o.Capabilities
-		child, err := Enter(testContext(t), spawner(t), target(s), c)
+		tg := target(s)
+		if i%2 == 0 {
+			tg.Stem = stem
+		}
+		child, err := Enter(testContext(t), spawner(t), tg, c)
 		must(t, err)
 		waitExit(t, child)
 		child.PidFD.Close()
@@ -122,12 +127,16 @@ func TestNothingLeaks(t *testing.T) {
 			check(got, want)
 		}
 		s := running(t, o, lower, nil)
-		got := enterRun(t, target(s), func(c *EnterConfig) {
-			c.Process.Env, c.Process.Dir = []string{"BOOT_TEST_PART=probe"}, "/here/deep"
-		}, "/bin/probe", "fds")
-		var list fdList
-		must(t, json.Unmarshal([]byte(got.out), &list))
-		check(list, "/tmp/deep")
+		forked := target(s)
+		forked.Stem = newStem(t)
+		for _, tg := range []Target{target(s), forked} {
+			got := enterRun(t, tg, func(c *EnterConfig) {
+				c.Process.Env, c.Process.Dir = []string{"BOOT_TEST_PART=probe"}, "/here/deep"
+			}, "/bin/probe", "fds")
+			var list fdList
+			must(t, json.Unmarshal([]byte(got.out), &list))
+			check(list, "/tmp/deep")
+		}
 		for fd := range 12 {
 			s := newSlot(t, o)
 			c := config(t, rootOf(t, lower, o.IDs), "true")

@@ -225,19 +225,20 @@ func (s *script) ack() {
 func (s *script) ackWithPts() {
 	control := s.rights("pts")
 	s.openDir("/dev/pts").into(value{kind: isData, n: control.n + 16, text: "pts"})
-	s.sendWith(control, s.bytes([]byte("done"), `"done"`), 4)
+	s.sendWith(num(3), control, s.bytes([]byte("done"), `"done"`), 4)
 }
 
-// rights is a control message for one descriptor, whose number is to be put 16 bytes into it.
+// rights is a control message for one descriptor, whose number is to be put 16 bytes into it; it cannot be sent before.
 func (s *script) rights(what string) value {
 	b := binary.LittleEndian.AppendUint64(nil, 20)
 	b = binary.LittleEndian.AppendUint32(b, unix.SOL_SOCKET)
 	b = binary.LittleEndian.AppendUint32(b, unix.SCM_RIGHTS)
-	return s.bytes(append(b, make([]byte, 8)...), "{SCM_RIGHTS, "+what+"}")
+	b = binary.LittleEndian.AppendUint64(b, 0xffffffff) // -1 and padding
+	return s.bytes(b, "{SCM_RIGHTS, "+what+"}")
 }
 
-func (s *script) sendWith(control, data value, n int) {
+func (s *script) sendWith(sock, control, data value, n int) *op {
 	iov := s.words("iov", data, num(n))
 	msg := s.words("{"+data.String()+", "+control.String()+"}", null, null, iov, num(1), control, num(24), null)
-	s.do(callSendmsg, num(3), msg, name(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"))
+	return s.do(callSendmsg, sock, msg, name(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"))
 }

@@ -43,7 +43,7 @@ func (m *Manager) birth(g *cgroup.Group) (b birth, err error) {
 		return b, err
 	}
 	for _, c := range root.Controllers() {
-		f, err := os.OpenFile(filepath.Join(g.Path(c), "tasks"), os.O_WRONLY, 0)
+		f, err := openPlain(filepath.Join(g.Path(c), "tasks"), unix.O_WRONLY)
 		if err != nil {
 			b.close()
 			return birth{}, err
@@ -60,12 +60,15 @@ func (m *Manager) birth(g *cgroup.Group) (b birth, err error) {
 	return b, err
 }
 
-func openGroup(dir string) (*os.File, error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func openGroup(dir string) (*os.File, error) { return openPlain(dir, unix.O_RDONLY|unix.O_DIRECTORY) }
+
+// openPlain opens a file that only another process will use: os.Open would have Go's poller watch it.
+func openPlain(path string, flags int) (*os.File, error) {
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), dir), nil
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // unifiedMount is where the cgroup v2 hierarchy is mounted, "" for nowhere (proc_pid_mountinfo(5)).

@@ -239,7 +239,7 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 		return err
 	}
 	defer in.close()
-	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFD: in.fd(), Tasks: in.tasks}
+	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFile: in.dir, Tasks: in.tasks, Stem: m.stemFor()}
 	var watched chan error
 	target.Born = func(c keeper.Child) { // while the command executes
 		watched = make(chan error, 1)

@@ -26,7 +26,7 @@ func (m *Manager) exits() {
 	}
 }
 
-// exited finds whom an exit belongs to: `UUID` a container, `UUID/exec/N` a session, `slot/UUID` a warm part.
+// exited finds whom an exit belongs to: `UUID` a container, `UUID/exec/N` a session, `slot/UUID` a warm part, `stem/UUID` the stem.
 func (m *Manager) exited(e keeper.Exit) {
 	id, session, isSession := splitSession(e.ID)
 	switch c := m.byUUID(object.ID(id)); {

@@ -26,6 +26,7 @@ type Manager struct {
 	work    sync.WaitGroup // everything that runs in the background
 	saver   saver
 	warm    *warm
+	stem    stem
 	janitor *janitor
 	etc     *etcFiles
 	filters filters

@@ -203,6 +203,7 @@ func (m *Manager) Close() error {
 		}
 	}
 	m.warm.close()
+	m.stem.close()
 	m.cancel()
 	m.work.Wait()
 	for _, c := range list {
