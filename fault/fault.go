@@ -72,6 +72,16 @@ var table = [...]struct {
 // String is the kind's stable code word, as the error files print it.
 func (k Kind) String() string { return table[k].word }
 
+// Parse finds the kind of a code word.
+func Parse(word string) (Kind, bool) {
+	for k, row := range table {
+		if row.word == word {
+			return Kind(k), true
+		}
+	}
+	return Internal, false
+}
+
 // Errno is the number every door answers for the kind.
 func (k Kind) Errno() syscall.Errno { return table[k].errno }
 

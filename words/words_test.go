@@ -193,6 +193,18 @@ func TestSwitch(t *testing.T) {
 	}
 }
 
+func TestNearest(t *testing.T) {
+	names := []string{"memory", "cidr", "args", "image", "stop.timeout"}
+	for in, want := range map[string]string{
+		"memroy": "memory", "memori": "memory", "memor": "memory", "mmeory": "memory", "cdir": "cidr", "ags": "args",
+		"foo": "", "tmp": "", "sedAbCdE": "", "4913": "", "stop.timout": "stop.timeout", "images": "image", "a": "",
+	} {
+		if got := Nearest(in, names); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 // What the package prints it reads.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"start", "run name='a b' -- sh -c 'x''y' #", "kill '#' '--' 'a=b'", "''", "a '' b='' -- ''", "x=1", "'a\nb'"} {

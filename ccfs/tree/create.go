@@ -7,6 +7,7 @@ import (
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
+	"github.com/containercloud/cc/words"
 )
 
 // Create opens a file, making it if need be: O_CREAT. In an object's directory the names of rows open those; any other
@@ -125,7 +126,7 @@ func (t *Tree) checkSlip(p *node, name string) error {
 		}
 		names = append(names, row)
 	}
-	near := nearest(name, names)
+	near := words.Nearest(name, names)
 	if near == "" {
 		return nil
 	}

@@ -239,7 +239,7 @@ func unknownVerb(n *node, name string) error {
 		names = append(names, n.file.Verbs[i].Name)
 	}
 	err := fault.New(fault.Invalid, "cannot %s %s: there is no such verb", name, n.subject())
-	if near := nearest(name, names); near != "" {
+	if near := words.Nearest(name, names); near != "" {
 		return err.WithHint("did you mean %s?", near)
 	}
 	return err.WithHint("there are: %s", strings.Join(names, " "))

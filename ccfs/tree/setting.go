@@ -170,7 +170,7 @@ func (s *Settings[S]) unknown(name string) error {
 		names[i] = s.Rows[i].Name
 	}
 	err := fault.New(fault.Invalid, "no setting %q", name)
-	if near := nearest(name, names); near != "" {
+	if near := words.Nearest(name, names); near != "" {
 		return err.WithHint("did you mean %s?", near)
 	}
 	return err

@@ -92,18 +92,6 @@ func TestMakeAsTheContainersRoot(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"memory", "cidr", "args", "image", "stop.timeout"}
-	for in, want := range map[string]string{
-		"memroy": "memory", "memori": "memory", "memor": "memory", "mmeory": "memory", "cdir": "cidr", "ags": "args",
-		"foo": "", "tmp": "", "sedAbCdE": "", "4913": "", "stop.timout": "stop.timeout", "images": "image", "a": "",
-	} {
-		if got := nearest(in, names); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 // Two names with one number keep apart.
 func TestCollidingNumbers(t *testing.T) {
 	tr := New(&Dir{}, Options{})

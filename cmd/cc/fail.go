@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/containercloud/cc/fault"
 )
 
 // Exit codes. `run` and `exec` end with the program's own code, 128+signal, or one of the last three.
@@ -60,66 +62,50 @@ func (f *failure) withHint(format string, args ...any) *failure {
 	return f
 }
 
-// codeWord is how an errno, and the tree's word for it, become an exit code.
-type codeWord struct {
-	word  string
-	errno syscall.Errno
-	exit  int
+// exitCodes are the exit codes of the tree's kinds of failure; all others are exitFailed.
+var exitCodes = map[fault.Kind]int{
+	fault.NotFound:    exitNotFound,
+	fault.Denied:      exitForbidden,
+	fault.ReadOnly:    exitForbidden,
+	fault.Exists:      exitConflict,
+	fault.Fixed:       exitConflict,
+	fault.Busy:        exitConflict,
+	fault.NotEmpty:    exitConflict,
+	fault.AddrInUse:   exitConflict,
+	fault.Again:       exitConflict,
+	fault.NoData:      exitConflict,
+	fault.Stale:       exitConflict,
+	fault.Timeout:     exitTimeout,
+	fault.HostDown:    exitUnreachable,
+	fault.Interrupted: exitInterrupted,
 }
 
-// codeWords are the tree's code words (docs/TREE.md, rule 17), which say more than the errno: EPERM is `fixed` when
-// the object's state forbids the change, and has no word when the kernel refused.
-var codeWords = [...]codeWord{
-	{"internal", syscall.EIO, exitFailed},
-	{"invalid", syscall.EINVAL, exitFailed},
-	{"not-found", syscall.ENOENT, exitNotFound},
-	{"exists", syscall.EEXIST, exitConflict},
-	{"fixed", syscall.EPERM, exitConflict},
-	{"denied", syscall.EACCES, exitForbidden},
-	{"busy", syscall.EBUSY, exitConflict},
-	{"not-empty", syscall.ENOTEMPTY, exitConflict},
-	{"address-in-use", syscall.EADDRINUSE, exitConflict},
-	{"address-unusable", syscall.EADDRNOTAVAIL, exitFailed},
-	{"range", syscall.ERANGE, exitFailed},
-	{"too-long", syscall.EMSGSIZE, exitFailed},
-	{"no-space", syscall.ENOSPC, exitFailed},
-	{"quota", syscall.EDQUOT, exitFailed},
-	{"again", syscall.EAGAIN, exitConflict},
-	{"timeout", syscall.ETIMEDOUT, exitTimeout},
-	{"host-down", syscall.EHOSTDOWN, exitUnreachable},
-	{"read-only", syscall.EROFS, exitForbidden},
-	{"stale", syscall.ESTALE, exitConflict},
-	{"unsupported", syscall.EOPNOTSUPP, exitFailed},
-	{"interrupted", syscall.EINTR, exitInterrupted},
-	{"no-data", syscall.EAGAIN, exitConflict},
-	{"", syscall.ENOKEY, exitAuth},
-	{"", syscall.EKEYEXPIRED, exitAuth},
-	{"", syscall.EKEYREVOKED, exitAuth},
-	{"", syscall.EKEYREJECTED, exitAuth},
-	{"", syscall.ENOTCONN, exitUnreachable},
-	{"", syscall.ECONNABORTED, exitUnreachable},
-	{"", syscall.EHOSTUNREACH, exitUnreachable},
-}
-
+// exitOf is the exit code of a failed file operation. The tree's code word says more than the errno: EPERM is
+// `fixed` when the object's state forbids the change, and has no word when the kernel refused.
 func exitOf(no syscall.Errno, word string) int {
-	if no == syscall.EPERM && word == "" {
+	kind, said := fault.Parse(word)
+	switch {
+	case said:
+	case no == syscall.EPERM:
 		return exitForbidden
+	case no == syscall.ENOKEY || no == syscall.EKEYEXPIRED || no == syscall.EKEYREVOKED || no == syscall.EKEYREJECTED:
+		return exitAuth
+	case no == syscall.ENOTCONN || no == syscall.ECONNABORTED || no == syscall.EHOSTUNREACH:
+		return exitUnreachable
+	case no != 0:
+		kind = fault.KindOf(no)
 	}
-	for _, w := range codeWords {
-		if w.errno == no && (word == "" || w.word == word) {
-			return w.exit
-		}
+	if code, ok := exitCodes[kind]; ok {
+		return code
 	}
 	return exitFailed
 }
 
-func knownWord(word string, no syscall.Errno) bool {
-	for _, w := range codeWords {
-		if w.word == word && word != "" {
-			return w.errno == no
-		}
-	}
-	return false
+// answers reports whether a failure of the kind called word is answered with this errno. The unknown pass through
+// as they are.
+func answers(word string, no syscall.Errno) bool {
+	kind, ok := fault.Parse(word)
+	return ok && (kind.Errno() == no || kind == fault.Internal && fault.KindOf(no) == kind)
 }
 
 func errnoOf(err error) syscall.Errno {
@@ -164,7 +150,7 @@ func (t *tree) selfError(no syscall.Errno) *failure {
 		return nil
 	}
 	f, when := parseErrorLine(lastLine(string(text)))
-	if f == nil || when.Before(t.since.Add(-2*time.Second)) || f.word != "" && !knownWord(f.word, no) {
+	if f == nil || when.Before(t.since.Add(-2*time.Second)) || f.word != "" && !answers(f.word, no) {
 		return nil
 	}
 	f.errno, f.code = no, exitOf(no, f.word)

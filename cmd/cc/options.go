@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"github.com/containercloud/cc/words"
 )
 
 // flag is one option of a verb: "--memory SIZE", or a switch when arg is empty.
@@ -181,31 +183,15 @@ func byLetter(flags []flag, letter string) *flag {
 
 // nearest names the option that was probably meant.
 func nearest(flags []flag, name string) string {
+	var names []string
 	for _, f := range flags {
-		if len(name) > 1 && (strings.HasPrefix(f.long, name) || distance(f.long, name) <= 2) {
+		if len(name) > 1 && strings.HasPrefix(f.long, name) {
 			return "did you mean --" + f.long + "?"
 		}
+		names = append(names, f.long)
+	}
+	if near := words.Nearest(name, names); near != "" {
+		return "did you mean --" + near + "?"
 	}
 	return "cc help VERB lists a verb's options"
-}
-
-// distance counts the letters to change, add or drop to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/containercloud/cc/words"
 )
 
 // verb is one row of the table: what is typed, what it needs, what it does.
@@ -61,13 +63,16 @@ func unknownVerb(argv []string) error {
 		}
 		return usagef("no verb %q for %s", argv[1], argv[0]).withHint("there is: %s", strings.Join(under, " "))
 	}
-	err := usagef("no verb %q", argv[0]).withHint("cc help lists the verbs")
+	var names []string
 	for _, v := range verbs() {
-		if !v.hidden && v.noun == "" && distance(v.name, argv[0]) <= 2 {
-			return err.withHint("did you mean cc %s?", v.name)
+		if !v.hidden && v.noun == "" {
+			names = append(names, v.name)
 		}
 	}
-	return err
+	if near := words.Nearest(argv[0], names); near != "" {
+		return usagef("no verb %q", argv[0]).withHint("did you mean cc %s?", near)
+	}
+	return usagef("no verb %q", argv[0]).withHint("cc help lists the verbs")
 }
 
 // nounVerbs are the verbs below a noun.

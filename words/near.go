@@ -1,8 +1,8 @@
-package tree
+package words
 
-// nearest returns the candidate that name is most likely a slip of: at most one edit away, two for names of
+// Nearest returns the candidate that name is most likely a slip of: at most one edit away, two for names of
 // more than five letters, where swapping two neighbours is one edit. Empty when there is none.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	limit := 1
 	if len(name) > 5 {
 		limit = 2
