@@ -30,7 +30,7 @@ func (c *Cloud) run(r *tree.Request, m words.Message, start bool) error {
 	name, _ := m.Take("name")
 	labels, err := takeLabels(&m)
 	if err != nil {
-		return err
+		return fault.Wrap(err, "cannot run container")
 	}
 	if len(m.Args) > 0 {
 		return fault.New(fault.Invalid, "cannot run container: what is %q?", m.Args[0]).
@@ -95,7 +95,7 @@ func takeLabels(m *words.Message) (map[string]string, error) {
 		}
 		k, v, _ := strings.Cut(text, "=")
 		if k == "" || strings.ContainsAny(k, " \t\n'#") {
-			return nil, fault.New(fault.Invalid, "cannot run container: %q is no label", text).WithHint("label=KEY=VALUE")
+			return nil, fault.New(fault.Invalid, "%q is no label", text).WithHint("label=KEY=VALUE")
 		}
 		if labels == nil {
 			labels = map[string]string{}

@@ -9,6 +9,7 @@ import (
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/net/vpc"
+	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/words"
 )
 
@@ -56,7 +57,7 @@ func (c *Cloud) vpcs() *tree.Dir {
 			{
 				Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "`create` makes a network in one line.",
 				Verbs: []tree.Verb{{
-					Name: "create", Args: "name=NAME cidr=PREFIX [SETTING=VALUE]...", Doc: "Make a network; all or nothing.",
+					Name: "create", Args: "name=NAME cidr=PREFIX [SETTING=VALUE]...", Doc: "Make a network; all or nothing. label=K=V may repeat.",
 					Run: c.createVPC,
 				}},
 			}, {
@@ -95,11 +96,20 @@ func (c *Cloud) createVPC(r *tree.Request, m words.Message) error {
 	if !ok || len(m.Args) > 0 || m.HasCmd {
 		return fault.New(fault.Invalid, "cannot create vpc: no name given").WithHint("create name=foo cidr=10.1.0.0/24")
 	}
+	labels, err := takeLabels(&m)
+	if err != nil {
+		return fault.Wrap(err, "cannot create vpc %s", name)
+	}
 	v, err := c.Networks.Create(r, name, r.Caller.UID, r.Caller.GID)
 	if err != nil {
 		return err
 	}
-	err = v.Update(r, func(s *vpc.Spec) error { return vpcRows.SetOpts(s, m.Opts) })
+	if labels != nil {
+		err = v.SetMeta(r, func(m *object.Meta) error { m.Labels = labels; return nil })
+	}
+	if err == nil { // with its cidr the network is on the wire
+		err = v.Update(r, func(s *vpc.Spec) error { return vpcRows.SetOpts(s, m.Opts) })
+	}
 	if err != nil {
 		_ = c.Networks.Delete(context.WithoutCancel(r), v)
 		return err

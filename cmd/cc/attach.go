@@ -139,12 +139,7 @@ func parseExit(line string) (exit, bool) {
 	if err != nil || code < 0 {
 		return exit{}, false
 	}
-	if code == 0 && w[1] != "" {
-		if n, err := strconv.Atoi(w[1]); err == nil && n > 0 {
-			code = 128 + n
-		}
-	}
-	return exit{code & 0xff, w[2] == "on" || w[2] == "oom" || w[2] == "true" || w[2] == "yes" || w[2] == "1"}, true
+	return exit{code & 0xff, w[2] == "1"}, true
 }
 
 // copying is one stream on its way; done yields its error, nil at its end.

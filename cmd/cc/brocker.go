@@ -188,8 +188,7 @@ func (c *call) brockerNetwork(b *brockerFile) (made bool, err error) {
 	if err != nil || !b.BridgeIP.Is4() {
 		return false, failedf(exitFailed, "cannot use bridge-ip %s: it is no IPv4 address", b.BridgeIP)
 	}
-	c.opt["gateway"] = []string{b.BridgeIP.String()}
-	err = c.makeVPC(b.Service, prefix.String())
+	err = c.makeVPC(b.Service, []words.Opt{{Key: "gateway", Value: b.BridgeIP.String()}, {Key: "cidr", Value: prefix.String()}}, nil)
 	return err == nil, err
 }
 

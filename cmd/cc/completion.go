@@ -38,9 +38,12 @@ var completionVerb = verb{
 
 // completeVerb answers the completion scripts: its words are those typed after cc, the last one unfinished.
 // A line of output is `WORD<tab>DESCRIPTION`; the line `:file` asks the shell for file names.
-var completeVerb = verb{
-	name: "__complete", args: "WORD...", short: "answer a completion script", hidden: true,
-	command: true, max: -1,
+func completeVerb() *verb {
+	return &verb{
+		name: "__complete", args: "WORD...", short: "answer a completion script", hidden: true,
+		command: true, max: -1,
+		run: runComplete,
+	}
 }
 
 func runComplete(c *call) error {

@@ -36,7 +36,7 @@ func explainPath(schema, root, arg string) []string {
 	arg = strings.Trim(strings.TrimPrefix(arg, root), "/")
 	var exact, below []string
 	for _, l := range tableLines(schema) {
-		pattern := strings.Trim(strings.TrimPrefix(fields(l, 1)[0], "/cc"), "/")
+		pattern := fields(l, 1)[0]
 		switch {
 		case matchPath(pattern, arg):
 			exact = append(exact, l)

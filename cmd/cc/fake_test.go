@@ -95,8 +95,6 @@ func (f *fakeTree) WriteFile(name, text string, more bool) error {
 	case file == "ctl":
 		_, err := f.verb(dir, strings.TrimSuffix(text, "\n"))
 		return err
-	case file == "cidr" && strings.HasPrefix(text, "300."):
-		return f.refuse(syscall.EINVAL, "invalid", `cannot set cidr of vpc/bad: "300.1.2.0/24" is no network; hint: an address and its bits`)
 	case !f.dirs[strings.TrimSuffix(dir, "/")]:
 		return syscall.ENOENT
 	}
@@ -114,6 +112,12 @@ func (f *fakeTree) verb(dir, line string) (string, error) {
 		return "", syscall.EINVAL
 	}
 	switch {
+	case dir == "vpc/":
+		if cidr, _ := m.Opt("cidr"); strings.HasPrefix(cidr, "300.") {
+			return "", f.refuse(syscall.EINVAL, "invalid", `cannot create vpc bad: cidr: "300.1.2.0/24" is no network; hint: an address and its bits`)
+		}
+		name, _ := m.Opt("name")
+		f.put("vpc/"+name+"/id", "1234-5678\n")
 	case dir == "container/" && (m.Verb == "run" || m.Verb == "create"):
 		return f.run(m)
 	case m.Verb == "stop" && !strings.Contains(f.files[dir+"status"], "running"):

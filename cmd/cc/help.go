@@ -6,12 +6,15 @@ import (
 	"strings"
 )
 
-var helpVerb = verb{
-	name: "help", args: "[VERB|TOPIC]", short: "explain a verb, or a topic of the daemon's manual",
-	long:     `Topics are the pages of /cc/doc. --man prints a manual page for man.`,
-	examples: []string{"cc help run", "cc help vpc", "cc help --man | man -l -"},
-	flags:    []flag{{long: "man", doc: "the manual page cc(1)"}},
-	max:      -1, objects: "topic",
+func helpVerb() *verb {
+	return &verb{
+		name: "help", args: "[VERB|TOPIC]", short: "explain a verb, or a topic of the daemon's manual",
+		long:     `Topics are the pages of /cc/doc. --man prints a manual page for man.`,
+		examples: []string{"cc help run", "cc help vpc", "cc help --man | man -l -"},
+		flags:    []flag{{long: "man", doc: "the manual page cc(1)"}},
+		max:      -1, objects: "topic",
+		run: runHelp,
+	}
 }
 
 func runHelp(c *call) error {

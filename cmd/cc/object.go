@@ -50,11 +50,11 @@ func (c *call) byPrefix(noun, prefix string) ([]string, error) {
 	if len(prefix) < 4 || strings.Trim(prefix, "0123456789abcdef-") != "" {
 		return nil, c.tree.mustLive()
 	}
-	all, err := c.objects(noun)
+	text, err := c.tree.read(noun + "/index")
 	var names []string
-	for _, o := range all {
-		if strings.HasPrefix(o.id, prefix) {
-			names = append(names, o.name)
+	for _, l := range tableLines(text) {
+		if w := fields(l, 2); strings.HasPrefix(w[1], prefix) { // NAME ID ...
+			names = append(names, w[0])
 		}
 	}
 	return names, err
@@ -66,36 +66,6 @@ func (t *tree) mustLive() error {
 		return nil
 	}
 	return t.diagnose(syscall.ENOENT)
-}
-
-// entry is one object of a collection.
-type entry struct {
-	name, id string
-	cells    []string // its line of the index, nil when there is none
-}
-
-// objects lists a collection: from its index, one read, or where there is none from its directory.
-func (c *call) objects(noun string) ([]entry, error) {
-	if text, err := readAll(c.tree.fs, noun+"/index"); err == nil {
-		var all []entry
-		for _, l := range tableLines(string(text)) {
-			cells := fields(l, 2)
-			all = append(all, entry{cells[0], cells[1], cells})
-		}
-		return all, nil
-	}
-	names, err := c.tree.list(noun)
-	if err != nil {
-		return nil, err
-	}
-	var all []entry
-	for _, name := range names {
-		info, err := c.tree.fs.Stat(noun + "/" + name)
-		if err == nil && info.Dir {
-			all = append(all, entry{name: name, id: c.tree.value(noun + "/" + name + "/id")})
-		}
-	}
-	return all, nil
 }
 
 // anyObject finds an object of any kind by a bare name: containers first.

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"strings"
-
-	"github.com/containercloud/cc/words"
-)
+import "strings"
 
 var psVerb = verb{
 	name: "ps", also: []string{"container list", "container ls", "list", "ls"}, short: "list containers",
@@ -76,35 +72,16 @@ func (c *call) short(command string) string {
 	return command
 }
 
-// containerRows reads all containers: one file when the tree has an index, else a few of each.
+// containerRows reads all containers.
 func (c *call) containerRows() ([]containerRow, error) {
-	all, err := c.objects("container")
+	text, err := c.tree.read("container/index")
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]containerRow, 0, len(all))
-	for _, e := range all {
-		w := e.cells // NAME ID STATE SINCE IMAGE VPC IP EXIT RESTARTS CREATED COMMAND
-		if len(w) >= 11 {
-			rows = append(rows, containerRow{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10]})
-		} else {
-			rows = append(rows, c.containerRow(e))
-		}
+	var rows []containerRow
+	for _, l := range tableLines(text) {
+		w := fields(l, 11) // NAME ID STATE SINCE IMAGE VPC IP EXIT RESTARTS CREATED COMMAND
+		rows = append(rows, containerRow{w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10]})
 	}
 	return rows, nil
-}
-
-func (c *call) containerRow(e entry) containerRow {
-	dir := "container/" + e.name
-	st := c.tree.keys(dir + "/status")
-	var args []string
-	for _, l := range words.Lines(c.tree.value(dir + "/args")) {
-		args = append(args, words.Item(l))
-	}
-	exit, _, _ := strings.Cut(c.tree.value(dir+"/exit"), " ")
-	return containerRow{
-		name: e.name, id: e.id, state: st.get("state"), since: st.get("since"), ip: st.get("ip"), restarts: st.get("restarts"),
-		image: c.tree.value(dir + "/image"), vpc: c.tree.value(dir + "/vpc"), created: c.tree.value(dir + "/created"),
-		exit: exit, command: words.Join(args),
-	}
 }

@@ -45,16 +45,13 @@ func (s *signals) forward(a *attachment, tty bool) {
 			case syscall.SIGCONT:
 				continue // cc was stopped, not the program
 			case syscall.SIGINT:
-				interrupts++
-			}
-			switch interrupts {
-			case 2:
-				a.c.note("killing %s; Ctrl-C again leaves it alone", a.name)
-				_ = a.tell("signal KILL")
-				continue
-			case 3:
-				a.c.note("%s is left as it is", a.name)
-				os.Exit(exitInterrupted)
+				if interrupts++; interrupts == 2 {
+					a.c.note("killing %s; Ctrl-C again leaves it alone", a.name)
+					sig = syscall.SIGKILL
+				} else if interrupts > 2 {
+					a.c.note("%s is left as it is", a.name)
+					os.Exit(exitInterrupted)
+				}
 			}
 			_ = a.tell("signal " + unix.SignalName(sig.(syscall.Signal))[len("SIG"):])
 		}

@@ -1,9 +1,8 @@
 package main
 
 // verbs is the table of all verbs, in the order of `cc help`. Two of them print the table they are in, which
-// Go allows in a function only.
+// Go allows between functions only.
 func verbs() []*verb {
-	helpVerb.run, completeVerb.run = runHelp, runComplete
 	return []*verb{
 		&runVerb, &psVerb, &statusVerb, &logsVerb, &execVerb, &cpVerb, &waitVerb,
 		&startVerb, &stopVerb, &restartVerb, &killVerb, &pauseVerb, &resumeVerb, &renameVerb, &updateVerb, &rmVerb,
@@ -12,6 +11,6 @@ func verbs() []*verb {
 		&volumeCreate, &volumeList, &volumeDelete,
 		&containerRun,
 		&metricsVerb, &topVerb, &eventsVerb, &inspectVerb, &explainVerb,
-		&doctorVerb, &helpVerb, &completionVerb, &versionVerb, &completeVerb,
+		&doctorVerb, helpVerb(), &completionVerb, &versionVerb, completeVerb(),
 	}
 }

@@ -3,25 +3,33 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
+
+	"github.com/containercloud/cc/words"
 )
 
 var vpcCreate = verb{
 	noun: "vpc", name: "create", args: "[NAME]", short: "make a private network",
 	long:     `It prints the name. Without a name, one is made.`,
 	examples: []string{"cc vpc create --cidr 10.1.0.0/24 --name foo", "cc vpc create --cidr 10.2.0.0/24 --nat off --isolate on inner"},
-	flags: []flag{
+	flags: append([]flag{
 		{long: "cidr", arg: "CIDR", doc: "addresses: 10.1.0.0/24"},
 		{long: "name", arg: "NAME", doc: "its name"},
 		{long: "gateway", arg: "ADDRESS", doc: "this host's address in it (the first)"},
-		{long: "mtu", arg: "BYTES", doc: "largest packet"},
-		{long: "nat", arg: "on|off", doc: "containers reach the outside", from: "on off"},
-		{long: "isolate", arg: "on|off", doc: "containers do not see each other", from: "on off"},
-		{long: "label", short: "l", arg: "KEY=VALUE", doc: "label, repeatable"},
-	},
+	}, vpcFlags...),
 	max: 1,
 	run: runVPCCreate,
 }
+
+// vpcFlags are the settings that can change while the network is in use.
+var vpcFlags = []flag{
+	{long: "mtu", arg: "BYTES", doc: "largest packet"},
+	{long: "nat", arg: "on|off", doc: "containers reach the outside", from: "on off"},
+	{long: "isolate", arg: "on|off", doc: "containers do not see each other", from: "on off"},
+	{long: "label", short: "l", arg: "KEY=VALUE", doc: "label, repeatable"},
+}
+
+// vpcSettings are the options that are settings of a VPC.
+var vpcSettings = []string{"cidr", "gateway", "mtu", "nat", "isolate"}
 
 func runVPCCreate(c *call) error {
 	name := c.opt.get("name", "")
@@ -31,8 +39,7 @@ func runVPCCreate(c *call) error {
 		}
 		name = c.args[0]
 	}
-	cidr := c.opt.get("cidr", "")
-	if cidr == "" {
+	if c.opt.get("cidr", "") == "" {
 		return usagef("vpc create needs --cidr").withHint("cc vpc create --cidr 10.1.0.0/24 --name foo")
 	}
 	if name == "" {
@@ -42,7 +49,13 @@ func runVPCCreate(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.makeVPC(name, cidr); err != nil {
+	var settings []words.Opt
+	for _, key := range vpcSettings {
+		if v := c.opt.get(key, ""); v != "" {
+			settings = append(settings, words.Opt{Key: key, Value: v})
+		}
+	}
+	if err := c.makeVPC(name, settings, c.opt.list("label")); err != nil {
 		return err
 	}
 	switch {
@@ -55,41 +68,13 @@ func runVPCCreate(c *call) error {
 	return nil
 }
 
-// makeVPC makes a VPC or nothing. The cidr comes last: with it the network is on the wire.
-func (c *call) makeVPC(name, cidr string) error {
-	dir := "vpc/" + name
-	if err := c.tree.mkdir(dir); err != nil {
-		return err
+// makeVPC makes a VPC or nothing, with these settings and labels of the form KEY=VALUE.
+func (c *call) makeVPC(name string, settings []words.Opt, labels []string) error {
+	m := words.Message{Verb: "create", Opts: append([]words.Opt{{Key: "name", Value: name}}, settings...)}
+	for _, l := range labels {
+		m.Opts = append(m.Opts, words.Opt{Key: "label", Value: l})
 	}
-	c.tree.settle(dir)
-	err := func() error {
-		for _, key := range []string{"gateway", "mtu", "nat", "isolate"} {
-			if v := c.opt.get(key, ""); v != "" {
-				if err := c.tree.set(dir+"/"+key, v); err != nil {
-					return err
-				}
-			}
-		}
-		for _, l := range c.opt.list("label") {
-			k, v, _ := strings.Cut(l, "=")
-			if err := c.tree.add(dir+"/labels", k+" "+v); err != nil {
-				return err
-			}
-		}
-		return c.tree.set(dir+"/cidr", cidr)
-	}()
-	if err != nil {
-		_ = c.tree.fs.Remove(dir)
-	}
-	return err
-}
-
-// settle reads a new object once: until then the tree takes a process that made a directory for one that
-// copies into it, and hides the settings it has not written (docs/TREE.md, rule 16).
-func (t *tree) settle(dir string) {
-	if !t.dry {
-		_, _ = readAll(bare(t.fs), dir+"/id")
-	}
+	return c.tree.explain(c.tree.fs.WriteFile("vpc/ctl", m.String()+"\n", false), "create vpc/"+name)
 }
 
 // bare is the file system below a trace.
@@ -115,7 +100,7 @@ func runVPCList(c *call) error {
 }
 
 func (c *call) vpcTable() (*table, error) {
-	all, err := c.objects("vpc")
+	text, err := c.tree.read("vpc/index")
 	if err != nil {
 		return nil, err
 	}
@@ -123,13 +108,8 @@ func (c *call) vpcTable() (*table, error) {
 		{name: "name"}, {name: "cidr"}, {name: "gateway"}, {name: "state"}, {name: "containers", kind: count},
 		{name: "age", kind: age}, {name: "id", wide: true},
 	}}
-	for _, e := range all {
-		w := e.cells // NAME ID STATE CIDR GATEWAY CONTAINERS CREATED
-		if len(w) < 7 {
-			dir := "vpc/" + e.name
-			w = []string{e.name, e.id, c.tree.state(dir), c.tree.value(dir + "/cidr"), c.tree.value(dir + "/gateway"),
-				fmt.Sprint(len(strings.Fields(c.tree.value(dir + "/usedby")))), c.tree.value(dir + "/created")}
-		}
+	for _, l := range tableLines(text) {
+		w := fields(l, 7) // NAME ID STATE CIDR GATEWAY CONTAINERS CREATED
 		t.add(w[0], w[3], w[4], w[2], w[5], w[6], w[1])
 	}
 	return t, nil
