@@ -9,6 +9,7 @@ import (
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/container"
+	"github.com/containercloud/cc/runtime/image"
 	"github.com/containercloud/cc/words"
 )
 
@@ -20,7 +21,7 @@ var containerSettings = withDefaults([]containerSetting{
 	{
 		Name: "image", Kind: tree.Scalar, When: tree.AtStart, Syntax: "REF|DIGEST|builtin|host",
 		Doc:   "The image that the root file system begins as: a name of `cc image list`, `builtin` (a small userland that needs no network) or `host` (this host's own root below an overlay; for its owner only).",
-		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Image }, nil),
+		Value: tree.TextOf(func(s *container.Spec) *string { return &s.Image }, image.CheckName),
 	}, {
 		Name: "args", Kind: tree.List, When: tree.AtStart, Syntax: "WORD (one a line)",
 		Doc:   "The command, one word a line. Empty: the image's own. Otherwise it stands behind the image's entrypoint in place of its command.",

@@ -188,9 +188,9 @@ func parsePrefix(v string) (netip.Prefix, error) {
 }
 
 func parseMTU(v string) (int, error) {
-	n, err := strconv.Atoi(v)
-	if err != nil {
+	n, err := strconv.ParseUint(v, 10, 31)
+	if err != nil || n == 0 {
 		return 0, fault.New(fault.Invalid, "%q is no mtu", v).WithHint("bytes, as 1500")
 	}
-	return n, nil
+	return int(n), nil
 }

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/containercloud/cc/fault"
@@ -41,7 +42,7 @@ type Setting[S any] struct {
 type Settings[S any] struct {
 	Rows   []Setting[S]
 	Spec   func(Object) S                                                   // the present spec; the caller may change the copy
-	Update func(ctx context.Context, o Object, change func(*S) error) error // all or nothing
+	Update func(ctx context.Context, o Object, change func(*S) error) error // all or nothing; an error may begin with a setting's name
 }
 
 // Fill adds a row for every setting, and `spec`, to a layout.
@@ -90,7 +91,7 @@ func (s *Settings[S]) file(row *Setting[S]) File {
 			return terminated(row.get(&spec)), nil
 		}
 	}
-	update := func(r *Request, change func(*S) error) error { return s.Update(r, r.Object, change) }
+	update := func(r *Request, change func(*S) error) error { return about(s.Update(r, r.Object, change), row.Name) }
 	f.Write = func(r *Request, text string) error {
 		return update(r, func(spec *S) error { return row.set(spec, text) })
 	}
@@ -101,6 +102,15 @@ func (s *Settings[S]) file(row *Setting[S]) File {
 		}
 	}
 	return f
+}
+
+// about takes a setting's name from the front of an error: its file's path says it.
+func about(err error, name string) error {
+	cause := errors.Unwrap(err)
+	if cause != nil && err.Error() == name+": "+cause.Error() {
+		return cause
+	}
+	return err
 }
 
 func (row *Setting[S]) kind() Kind {

@@ -38,12 +38,17 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		{"user", fault.Range, 0, func(s *Spec) { s.User = "1:4294967296" }},
 		{"user", fault.Invalid, 0, func(s *Spec) { s.User = "a:" }},
 		{"hostname", fault.Invalid, 0, func(s *Spec) { s.Hostname = "a b" }},
+		{"user", fault.Invalid, 0, func(s *Spec) { s.User = "''" }},
+		{"hostname", fault.Invalid, 0, func(s *Spec) { s.Hostname = "." }},
+		{"hostname", fault.Invalid, 0, func(s *Spec) { s.Hostname = "-1" }},
 		{"vpc", fault.Invalid, 0, func(s *Spec) { s.VPC = "../x" }},
+		{"vpc", fault.Invalid, 0, func(s *Spec) { s.VPC = "-" }},
 		{"memory", fault.Range, 0, func(s *Spec) { s.Memory = 100 }},
 		{"memory", fault.Range, 0, func(s *Spec) { s.Memory = -1 }},
 		{"cpu", fault.Range, 0, func(s *Spec) { s.CPU = 1 }},
 		{"cpu.max", fault.Range, 0, func(s *Spec) { s.CPUMax = 1 }},
 		{"pids", fault.Range, 0, func(s *Spec) { s.Pids = 0 }},
+		{"pids", fault.Range, 0, func(s *Spec) { s.Pids = maxPids + 1 }},
 		{"mounts", fault.Invalid, 0, func(s *Spec) { s.Mounts = []Mount{{Target: "/proc/x", Source: "tmpfs:1M"}} }},
 		{"mounts", fault.Invalid, 0, func(s *Spec) { s.Mounts = []Mount{{Target: "/a/../b", Source: "tmpfs:1M"}} }},
 		{"mounts", fault.Invalid, 0, func(s *Spec) {
@@ -63,7 +68,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		s := Default()
 		c.change(&s)
 		err := s.Validate(c.uid)
-		if err == nil || !strings.HasPrefix(err.Error(), "cannot set "+c.setting+": ") || fault.KindOf(err) != c.kind {
+		if err == nil || !strings.HasPrefix(err.Error(), c.setting+": ") || fault.KindOf(err) != c.kind {
 			t.Errorf("%s: %v (kind %v, want %v)", c.setting, err, err != nil && fault.Is(err, c.kind), c.kind)
 		}
 	}

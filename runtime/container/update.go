@@ -24,7 +24,7 @@ func (c *Container) Update(ctx context.Context, change func(*Spec) error) error 
 		return err
 	}
 	if err := spec.Validate(meta.UID); err != nil {
-		return fault.Wrap(err, "container %s", meta.Name)
+		return err
 	}
 	settings := Changed(old, spec)
 	if len(settings) == 0 {

@@ -2,10 +2,12 @@ package container
 
 import (
 	"path"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
 )
 
 // limits of what a spec may hold: together they keep a record below a few hundred kilobytes.
@@ -14,9 +16,10 @@ const (
 	maxWordBytes = 128 << 10 // the kernel's MAX_ARG_STRLEN
 	maxMounts    = 64
 	minMemory    = 1 << 20
+	maxPids      = 4 << 20 // the kernel's PID_MAX_LIMIT, which pids.max may not pass
 )
 
-// Validate checks the whole spec of a container whose owner on the host is uid. Its fault names the setting.
+// Validate checks the whole spec of a container whose owner on the host is uid. Its fault begins with the setting's name.
 func (s *Spec) Validate(uid uint32) error {
 	for _, c := range []struct {
 		setting string
@@ -33,7 +36,7 @@ func (s *Spec) Validate(uid uint32) error {
 		{"memory", func() error { return within(s.Memory, minMemory, Max, "bytes") }},
 		{"cpu", func() error { return within(int64(s.CPU), 2, 262144, "shares") }},
 		{"cpu.max", func() error { return within(int64(s.CPUMax), 10, Max, "thousandths of a core") }},
-		{"pids", func() error { return within(s.Pids, 1, Max, "tasks") }},
+		{"pids", s.checkPids},
 		{"disk", func() error { return within(s.Disk, 1<<20, Max, "bytes") }},
 		{"mounts", func() error { return s.checkMounts(uid) }},
 		{"stop.signal", s.checkStopSignal},
@@ -48,10 +51,17 @@ func (s *Spec) Validate(uid uint32) error {
 		{"log/max", func() error { return within(s.LogMax, 64<<10, Max, "bytes") }},
 	} {
 		if err := c.check(); err != nil {
-			return fault.Wrap(err, "cannot set %s", c.setting)
+			return fault.Wrap(err, "%s", c.setting)
 		}
 	}
 	return nil
+}
+
+func (s *Spec) checkPids() error {
+	if s.Pids == Max {
+		return nil
+	}
+	return within(s.Pids, 1, maxPids, "tasks")
 }
 
 func within(n, low, high int64, unit string) error {
@@ -133,6 +143,9 @@ func (s *Spec) checkUser() error {
 	return checkUserForm(s.User)
 }
 
+// userName is what a passwd file may name, and no more than useradd and directory services make.
+var userName = regexp.MustCompile(`^[\p{L}\p{N}._-][\p{L}\p{N}._@+\\-]*\$?$`)
+
 func checkUserForm(user string) error {
 	if user == "" {
 		return nil
@@ -145,7 +158,7 @@ func checkUserForm(user string) error {
 		if part == "" {
 			continue
 		}
-		if strings.ContainsFunc(part, func(r rune) bool { return r <= ' ' || r == ':' || r == '/' || r == 0x7f }) || len(part) > 256 {
+		if !userName.MatchString(part) || len(part) > 256 {
 			return fault.New(fault.Invalid, "%q is no user", user)
 		}
 		if part[0] == '-' || allDigits(part) && (len(part) > 10 || atoi(part) > 1<<31-2) {
@@ -165,19 +178,18 @@ func atoi(s string) (n int64) {
 	return n
 }
 
+// hostName is labels of a DNS name; an underscore is tolerated.
+var hostName = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?)*$`)
+
 func (s *Spec) checkHostname() error {
-	if len(s.Hostname) > 64 || strings.ContainsFunc(s.Hostname, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
-	}) {
+	if s.Hostname != "" && (len(s.Hostname) > 64 || !hostName.MatchString(s.Hostname)) {
 		return fault.New(fault.Invalid, "%q is no host name", s.Hostname)
 	}
 	return nil
 }
 
 func (s *Spec) checkVPC() error {
-	if len(s.VPC) > 63 || strings.ContainsFunc(s.VPC, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
-	}) {
+	if s.VPC != "" && object.CheckName(s.VPC) != nil {
 		return fault.New(fault.Invalid, "%q is no vpc's name", s.VPC)
 	}
 	return nil

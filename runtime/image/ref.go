@@ -50,6 +50,16 @@ func parseRef(given string, insecure bool) (reference, error) {
 	return reference{given, r.Name(), r}, nil
 }
 
+// CheckName refuses what can never be an image's name: what Find understands is a reference, a digest or the beginning
+// of one, builtin or host.
+func CheckName(given string) error {
+	if _, digest := digestPrefix(given); digest || given == Builtin || given == Host {
+		return nil
+	}
+	_, err := parseRef(given, false)
+	return err
+}
+
 // host is a DNS name, an IPv4 address or an IPv6 address in brackets, with or without a port.
 var host = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$`)
 
