@@ -30,6 +30,7 @@ type Container struct {
 	armed   bool          // body waits for its start
 	rootfs  *rootfs       // the mounted root file system, while something needs it
 	view    *rootView     // of root/, while somebody looks
+	shown   bool          // somebody has looked
 	backoff backoff       // of the restart policy
 	last    netip.Addr    // the address of the last run
 	layer   string        // digest of the image that the layer belongs to; "" before the first mount

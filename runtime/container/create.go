@@ -124,6 +124,9 @@ func (m *Manager) settle(c *Container) error {
 	c.mu.Lock()
 	c.rootfs, c.app = home.rootfs, home.app
 	if c.rootfs != nil {
+		if time.Since(c.rootfs.newest) < settling {
+			c.rootfs.newest = time.Time{}
+		}
 		c.layer = layerOf(c.rootfs.digest, c.rootfs.host)
 	}
 	c.mu.Unlock()
@@ -152,6 +155,7 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 		return fault.Wrap(err, "cannot delete container %s", name)
 	}
 	m.closeSessions(c)
+	pristine := c.pristine()
 	m.disarm(c)
 	c.dropView(nil)
 	m.forget(name, c.id) // before those who wait for the end are told
@@ -163,12 +167,18 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 	close(c.moved)
 	c.moved = make(chan struct{})
 	c.mu.Unlock()
-	rootfs.drop()
 	closeAll(app)
-	m.conf.Images.Release(string(c.id))
-	if err := m.discard(c.dir); err != nil && !os.IsNotExist(err) {
-		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
+	rest := func(dir string) { removeTree(dir, m.log) }
+	if pristine {
+		rest = func(dir string) { m.recycle(c, dir, rootfs) }
+	} else {
+		rootfs.drop()
 	}
+	if err := m.discard(c.dir, rest); err != nil && !os.IsNotExist(err) {
+		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
+		rootfs.drop()
+	}
+	m.conf.Images.Release(string(c.id))
 	m.event("deleted", meta)
 	m.tell(c, "deleted")
 	return nil

@@ -220,12 +220,17 @@ func (m *Manager) drop(name string) {
 // trash is where the remains of containers wait for their removal.
 func (m *Manager) trash() string { return filepath.Join(m.conf.State, "trash") }
 
-// discard removes a directory of the state: its name is gone when discard returns, its content follows in the background.
-func (m *Manager) discard(dir string) error {
+// discard takes a directory out of the state: its name is gone when discard returns. What becomes of it, rest does in the background.
+func (m *Manager) discard(dir string, rest func(dir string)) error {
 	to := filepath.Join(m.trash(), string(object.NewID()))
 	if err := os.Rename(dir, to); err != nil {
 		return err
 	}
-	m.janitor.later(func() { removeTree(to, m.log) })
+	m.janitor.later(func() { rest(to) })
 	return nil
+}
+
+// remove is discard of what nobody needs.
+func (m *Manager) remove(dir string) error {
+	return m.discard(dir, func(dir string) { removeTree(dir, m.log) })
 }

@@ -6,14 +6,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
-	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
-	"github.com/containercloud/cc/runtime/keeper"
 )
 
 // rootfs is a container's root file system: an overlay of its own layer over the image. The mount itself is never attached
@@ -23,7 +22,8 @@ type rootfs struct {
 	digest string
 	host   bool // the host's ids instead of the container's
 	mount  *os.File
-	fresh  bool // nothing ran in it yet
+	fresh  bool      // nothing ran in it yet
+	newest time.Time // when anything in the layer and in /app was changed; zero: unknown, or too lately to see a change
 
 	mu   sync.Mutex
 	uses int // readers; the container itself is not counted
@@ -72,7 +72,7 @@ func layerDir(dir string) string { return filepath.Join(dir, "layer") }
 // makeHome makes the directories and files of a container. upper becomes the root directory: the image's root is 0755 and root's
 // everywhere that matters.
 func makeHome(dir string) error {
-	for _, d := range []string{"", "layer", "layer/upper", "layer/work", "app", "logs"} {
+	for _, d := range homeDirs {
 		mode := os.FileMode(0o755)
 		if d == "" {
 			mode = 0o700
@@ -82,7 +82,7 @@ func makeHome(dir string) error {
 		}
 	}
 	// Files that a start opens are quicker than files that it makes.
-	for _, f := range []string{specFile, statusFile, keeper.RecordName, "logs/stdout", "logs/stdout.idx", "logs/stderr", "logs/stderr.idx"} {
+	for _, f := range homeFiles {
 		file, err := os.OpenFile(filepath.Join(dir, f), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ type home struct {
 
 // newHome makes one; digest "" leaves out the mount.
 func (m *Manager) newHome(digest string) (*home, error) {
-	h := &home{dir: filepath.Join(m.conf.State, "warm", string(object.NewID()))}
+	h := &home{dir: m.newHomeDir()}
 	if err := makeHome(h.dir); err != nil {
 		return nil, err
 	}
@@ -120,6 +120,9 @@ func (m *Manager) newHome(digest string) (*home, error) {
 	}
 	if err == nil {
 		err = makeTargets(h.rootfs.mount, m.host.ids.Base)
+	}
+	if err == nil {
+		h.rootfs.newest, err = newestChange(filepath.Join(layerDir(h.dir), "upper"), filepath.Join(h.dir, "app"))
 	}
 	if err != nil {
 		h.close(m)
@@ -174,7 +177,7 @@ func (h *home) close(m *Manager) {
 	h.rootfs.drop()
 	closeAll(h.app)
 	m.conf.Images.Release(warmUser(h.dir))
-	if err := m.discard(h.dir); err != nil && !os.IsNotExist(err) {
+	if err := m.remove(h.dir); err != nil && !os.IsNotExist(err) {
 		m.log.Warn("a prepared directory stays behind", "dir", h.dir, "err", err)
 	}
 }
@@ -286,7 +289,7 @@ func layerOf(digest string, host bool) string {
 // freshLayer puts an empty layer in the place of the present one.
 func (m *Manager) freshLayer(dir string) error {
 	layer := layerDir(dir)
-	if err := m.discard(layer); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := m.remove(layer); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	for _, d := range []string{"", "upper", "work"} {

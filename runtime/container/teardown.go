@@ -26,9 +26,8 @@ func (m *Manager) departLocked(c *Container, r *run, final bool) (rest func()) {
 	r.departed = true
 	files := []*os.File{r.stdin, r.tty, r.mntns, r.mark}
 	r.stdin, r.tty, r.mntns, r.mark = nil, nil, nil, nil
-	var fs *rootfs
-	if final && c.body == nil && !c.gone {
-		fs, c.rootfs = c.rootfs, nil
+	if fs := c.rootfs; final && c.body == nil && fs != nil && !c.gone {
+		m.dropLater(c, fs)
 	}
 	view := c.view
 	c.view = nil
@@ -38,7 +37,6 @@ func (m *Manager) departLocked(c *Container, r *run, final bool) (rest func()) {
 		defer close(gone)
 		view.drop()
 		closeAll(files...)
-		fs.drop()
 		m.forgetRun(c, r)
 	}
 }

@@ -270,6 +270,18 @@ func (w *warm) addHome(digest string) error {
 	return err
 }
 
+// giveBack puts a home back that somebody has used; false: there are enough.
+func (w *warm) giveBack(h *home) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.homes[h.rootfs.digest]
+	if w.shut || s == nil || len(s.ready) >= s.want+spareHomes {
+		return false
+	}
+	s.ready = append(s.ready, h)
+	return true
+}
+
 // cool shrinks what nobody uses and disarms what nobody starts.
 func (w *warm) cool() {
 	now := time.Now()
