@@ -61,6 +61,13 @@ func (k *keeper) adopt(m wire.Adopt, files []int) error {
 	return nil
 }
 
+// waitsForNobody reports whether an adoption gives a process a name that nobody has.
+func (k *keeper) waitsForNobody(m wire.Adopt) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return m.From != "" && m.From != m.ID && k.kids[m.ID] == nil
+}
+
 // renamable finds the process and waits until the one that had the new name before has written its last log byte.
 func (k *keeper) renamable(from, to string) (*kid, error) {
 	k.mu.Lock()

@@ -22,6 +22,7 @@ type conn struct {
 	fd     int // -1 after the end
 	events bool
 	queue  []outgoing
+	full   bool // the socket took no more: EPOLLOUT is asked for
 }
 
 type outgoing struct {
@@ -62,7 +63,7 @@ func (c *conn) flushLocked() {
 		o := c.queue[0]
 		err := wire.Send(c.fd, o.packet, o.files, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN || err == unix.ENOBUFS || err == unix.ETOOMANYREFS {
-			c.interestLocked(unix.EPOLLIN | unix.EPOLLOUT)
+			c.fullLocked(true)
 			return
 		}
 		if err != nil {
@@ -72,17 +73,32 @@ func (c *conn) flushLocked() {
 		c.queue = c.queue[1:]
 	}
 	c.queue = nil
-	c.interestLocked(unix.EPOLLIN)
+	c.fullLocked(false)
 }
 
-func (c *conn) interestLocked(events uint32) {
-	if c.fd >= 0 {
-		unix.EpollCtl(c.ep, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: events, Fd: int32(c.fd)})
+func (c *conn) fullLocked(full bool) {
+	if c.fd < 0 || full == c.full {
+		return
 	}
+	c.full = full
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	if full {
+		ev.Events |= unix.EPOLLOUT
+	}
+	unix.EpollCtl(c.ep, unix.EPOLL_CTL_MOD, c.fd, &ev)
 }
 
 func (c *conn) answer(h wire.Header, body []byte, files []int) {
 	c.send(wire.Header{Op: h.Op, Flags: wire.Answer, Seq: h.Seq}, body, files)
+}
+
+// outcome answers a request whose answer says nothing but whether it was done.
+func (c *conn) outcome(h wire.Header, err error) {
+	if err != nil {
+		c.fail(h, err)
+	} else {
+		c.answer(h, nil, nil)
+	}
 }
 
 func (c *conn) fail(h wire.Header, err error) {

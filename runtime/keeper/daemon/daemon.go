@@ -64,17 +64,18 @@ type keeper struct {
 	finishing sync.WaitGroup // exits being recorded
 	reaping   sync.Mutex     // held while a zombie is taken and put into the tables
 
-	mu      sync.Mutex
-	kids    map[string]*kid // by id
-	pids    map[int]*kid    // alive, by pid
-	foreign map[int]*kid    // alive and not our child, by pidfd
-	strays  []stray         // reaped before anyone named them
-	conn    connector
-	guards  []guard
-	holds   map[string]int
-	pending []wire.Exit // announced and not acknowledged, by serial
-	serial  uint64
-	conns   map[int]*conn
+	mu       sync.Mutex
+	kids     map[string]*kid // by id
+	pids     map[int]*kid    // alive, by pid
+	children map[int]*kid    // the same, by pidfd
+	foreign  map[int]*kid    // alive and not our child, by pidfd
+	strays   []stray         // reaped before anyone named them
+	conn     connector
+	guards   []guard
+	holds    map[string]int
+	pending  []wire.Exit // announced and not acknowledged, by serial
+	serial   uint64
+	conns    map[int]*conn
 
 	stopping bool
 	fewer    sync.Cond // a process has ended
@@ -96,7 +97,7 @@ func Main(args []string) int {
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, unix.SIGTERM)
 	debug.SetGCPercent(25)
-	runtime.GOMAXPROCS(min(runtime.NumCPU(), 4))
+	runtime.GOMAXPROCS(8) // a thread that waits in the kernel keeps its processor until somebody takes it away
 	k, err := restoreOrStart(args[1], args[2])
 	if err != nil {
 		return note("cannot start", err)
@@ -145,12 +146,13 @@ func start(run, tag string) (*keeper, error) {
 
 func newKeeper(tag string) (*keeper, error) {
 	k := &keeper{
-		tag:     tag,
-		kids:    map[string]*kid{},
-		pids:    map[int]*kid{},
-		foreign: map[int]*kid{},
-		holds:   map[string]int{},
-		conns:   map[int]*conn{},
+		tag:      tag,
+		kids:     map[string]*kid{},
+		pids:     map[int]*kid{},
+		children: map[int]*kid{},
+		foreign:  map[int]*kid{},
+		holds:    map[string]int{},
+		conns:    map[int]*conn{},
 	}
 	k.fewer.L = &k.mu
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

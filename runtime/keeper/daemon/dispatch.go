@@ -9,7 +9,8 @@ import (
 )
 
 // dispatch serves one request. What only touches tables is done here and now, the rest in a goroutine of
-// its own, so that a slow clone or disk holds up nobody else. body is only valid until it returns.
+// its own, so that a slow clone or disk holds up nobody else. The adoption of a new process is done here too: every start waits for it, and it
+// opens files that its directory has already. body is only valid until it returns.
 func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 	switch h.Op {
 	case wire.OpHello:
@@ -29,7 +30,13 @@ func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 			c.answer(h, nil, nil)
 		}
 		return
-	case wire.OpSpawn, wire.OpWatch, wire.OpAdopt, wire.OpPolicy, wire.OpCut, wire.OpShutdown:
+	case wire.OpAdopt:
+		if m, err := wire.DecodeAdopt(body); err == nil && k.waitsForNobody(m) {
+			c.outcome(h, k.adopt(m, files))
+			return
+		}
+		fallthrough
+	case wire.OpSpawn, wire.OpWatch, wire.OpPolicy, wire.OpCut, wire.OpShutdown:
 		work, err := k.work(c, h, body, files)
 		if err != nil {
 			wire.Close(files)
@@ -51,13 +58,7 @@ func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 
 // work decodes a request that may take its time and returns what does it.
 func (k *keeper) work(c *conn, h wire.Header, body []byte, files []int) (func(), error) {
-	done := func(err error) {
-		if err != nil {
-			c.fail(h, err)
-		} else {
-			c.answer(h, nil, nil)
-		}
-	}
+	done := func(err error) { c.outcome(h, err) }
 	switch h.Op {
 	case wire.OpSpawn:
 		m, err := wire.DecodeSpawn(body)

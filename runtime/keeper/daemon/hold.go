@@ -40,7 +40,7 @@ func (k *keeper) forget(id string) error {
 	}
 	delete(k.kids, id)
 	if !c.exited {
-		delete(k.pids, c.pid)
+		k.childlessLocked(c)
 		if k.foreign[c.pidfd] == c {
 			delete(k.foreign, c.pidfd)
 			unix.EpollCtl(k.ep, unix.EPOLL_CTL_DEL, c.pidfd, nil)

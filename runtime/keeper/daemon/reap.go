@@ -60,18 +60,36 @@ func (k *keeper) reapOne() bool {
 	if pid == 0 {
 		return false
 	}
+	k.reaped(pid, g)
+	return true
+}
+
+// childReady is called when a child's pidfd says that it is dead, which is sooner known than its signal is delivered.
+func (k *keeper) childReady(c *kid) {
+	k.reaping.Lock()
+	defer k.reaping.Unlock()
+	k.mu.Lock()
+	alive := k.pids[c.pid] == c
+	k.mu.Unlock()
+	var g gone
+	if alive && waitid(unix.P_PID, c.pid, &g) == c.pid {
+		k.reaped(c.pid, g)
+	}
+}
+
+// reaped notes the end of a child; k.reaping is held.
+func (k *keeper) reaped(pid int, g gone) {
 	k.mu.Lock()
 	c := k.pids[pid]
 	if c == nil {
 		k.strayLocked(stray{pid, g})
 	} else {
-		delete(k.pids, pid)
+		k.childlessLocked(c)
 	}
 	k.mu.Unlock()
 	if c != nil {
 		k.end(c, g)
 	}
-	return true
 }
 
 // waitid takes one zombie and returns its pid, 0 when there is none.

@@ -37,7 +37,7 @@ func (k *keeper) ready(fd int, events uint32, buf []byte) {
 		return
 	}
 	k.mu.Lock()
-	c, stranger := k.conns[fd], k.foreign[fd]
+	c, child, stranger := k.conns[fd], k.children[fd], k.foreign[fd]
 	if fd == k.conn.fd {
 		k.hearLocked()
 	}
@@ -50,6 +50,8 @@ func (k *keeper) ready(fd int, events uint32, buf []byte) {
 		if events&^unix.EPOLLOUT != 0 {
 			k.receive(c, fd, buf)
 		}
+	case child != nil:
+		k.childReady(child)
 	case stranger != nil:
 		k.strangerReady(stranger, events)
 	}

@@ -122,10 +122,28 @@ func (k *keeper) enter(c *kid, since time.Time) {
 	}
 	gone, ok := k.claimLocked(c.pid, since)
 	if !ok {
-		k.pids[c.pid] = c
+		k.childLocked(c)
 	}
 	k.mu.Unlock()
 	if ok {
 		k.end(c, gone)
 	}
+}
+
+// childLocked waits for the end of a child: its pidfd tells of it, or else SIGCHLD.
+func (k *keeper) childLocked(c *kid) {
+	k.pids[c.pid] = c
+	k.children[c.pidfd] = c
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(c.pidfd)}
+	unix.EpollCtl(k.ep, unix.EPOLL_CTL_ADD, c.pidfd, &ev)
+}
+
+// childlessLocked is the end of childLocked. ccd has the same pidfd, so closing ours would not end its events.
+func (k *keeper) childlessLocked(c *kid) {
+	if k.pids[c.pid] != c {
+		return
+	}
+	delete(k.pids, c.pid)
+	delete(k.children, c.pidfd)
+	unix.EpollCtl(k.ep, unix.EPOLL_CTL_DEL, c.pidfd, nil)
 }

@@ -237,7 +237,7 @@ func (k *keeper) decodeKid(d *wire.Decoder, fd func() int) {
 	case c.exited:
 		close(c.done)
 	case c.child:
-		k.pids[c.pid] = c
+		k.childLocked(c)
 	default:
 		k.foreign[c.pidfd] = c
 		c.since = time.Now()

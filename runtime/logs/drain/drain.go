@@ -94,7 +94,7 @@ func (p *Pool) Add(o Options) (*Stream, error) {
 	}
 	s.worker = w
 	w.load.Add(1)
-	w.post(func() { w.take(s) })
+	w.take(s)
 	return s, nil
 }
 

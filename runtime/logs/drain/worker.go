@@ -36,10 +36,15 @@ func newWorker() (*worker, error) {
 
 // post has f run by the worker, soon.
 func (w *worker) post(f func()) {
+	w.later(f)
+	unix.Write(w.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+// later has f run by the worker before the next event that it looks at; nobody is woken for it.
+func (w *worker) later(f func()) {
 	w.mu.Lock()
 	w.todo = append(w.todo, f)
 	w.mu.Unlock()
-	unix.Write(w.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
 // do has f run by the worker and waits for it.
@@ -56,8 +61,11 @@ func (w *worker) run() {
 		if err != nil && err != unix.EINTR {
 			return // the epoll itself is broken, which a living process does not see
 		}
+		w.runTodo() // what was given with take comes before its bytes
 		for _, e := range events[:max(n, 0)] {
 			if int(e.Fd) == w.wake {
+				var b [8]byte
+				unix.Read(w.wake, b[:])
 				w.runTodo()
 			} else if s := w.streams[int(e.Fd)]; s != nil {
 				s.step(time.Now())
@@ -68,8 +76,6 @@ func (w *worker) run() {
 }
 
 func (w *worker) runTodo() {
-	var b [8]byte
-	unix.Read(w.wake, b[:])
 	for {
 		w.mu.Lock()
 		todo := w.todo
@@ -135,15 +141,16 @@ func (w *worker) wakeUp(s *Stream) {
 	s.resting = false
 }
 
+// take gives the worker a stream; any goroutine may. It wakes the worker only when there is something to read.
 func (w *worker) take(s *Stream) {
 	if s.pipe < 0 {
-		w.rest(s, time.Now())
+		w.post(func() { w.rest(s, time.Now()) })
 		return
 	}
-	w.streams[s.pipe] = s
+	w.later(func() { w.streams[s.pipe] = s })
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(s.pipe)}
 	if err := unix.EpollCtl(w.ep, unix.EPOLL_CTL_ADD, s.pipe, &ev); err != nil {
-		s.endPipe() // not a pipe: nothing to drain
+		w.post(s.endPipe) // not a pipe: nothing to drain
 	}
 }
 
