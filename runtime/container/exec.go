@@ -14,7 +14,6 @@ import (
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/image"
 	"github.com/containercloud/cc/runtime/keeper"
-	"github.com/containercloud/cc/runtime/seccomp"
 )
 
 // ExecSpec is a command to run in a running container.
@@ -114,7 +113,7 @@ func (s *Session) begin(ctx context.Context, r *run, e ExecSpec, ends *sessionEn
 		return p, err
 	}
 	cfg := boot.EnterConfig{Process: p, NoNewPrivs: true, Capabilities: r.rec.Caps, TTY: e.TTY.On()}
-	if cfg.Seccomp, err = seccomp.For(r.rec.Seccomp, r.rec.Caps...); err != nil {
+	if cfg.Seccomp, err = s.c.m.filters.get(r.rec.Seccomp, r.rec.Caps); err != nil {
 		return p, err
 	}
 	var theirs fileList
