@@ -127,6 +127,33 @@ func leftovers(t testing.TB, dir string) string {
 	return strings.Join(found, " ")
 }
 
+// TestHonest is the control of TestLies: without a lie the same registry's image comes, and a visit to the trap is counted.
+func TestHonest(t *testing.T) {
+	layer := imagetest.Tar(imagetest.File("f", "content"))
+	var trap atomic.Int64
+	away := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		trap.Add(1)
+		w.Write(imagetest.Gzip(layer))
+	}))
+	defer away.Close()
+	l := newLiar()
+	l.image([][]byte{layer}, func(*v1.Manifest, *v1.ConfigFile) {})
+	reg := imagetest.Serve(t, l, nil)
+	for _, visits := range []int64{0, 1} {
+		s := open(t, t.TempDir())
+		img, err := s.Pull(context.Background(), reg.Host+"/x:t", PullOptions{}, nil)
+		if err != nil || read(t, img, "f") != "content" {
+			t.Fatal(err)
+		}
+		if n := trap.Load(); n != visits {
+			t.Errorf("%d visits to the trap, want %d", n, visits)
+		}
+		l.blobs[digest(imagetest.Gzip(layer))] = func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, away.URL, http.StatusTemporaryRedirect)
+		}
+	}
+}
+
 // TestLies tries bombs, lies about digests and sizes, and foreign URLs: what a registry may say that is not so.
 func TestLies(t *testing.T) {
 	layer := imagetest.Tar(imagetest.File("f", "content"))

@@ -179,10 +179,12 @@ func TestStoreIsPrivate(t *testing.T) {
 	}
 	os.Chmod(filepath.Dir(dir), 0o755)
 	os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755)
-	cmd := exec.Command("ls", dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "Permission denied") {
-		t.Errorf("%v: %s", err, out)
+	for name, open := range map[string]bool{filepath.Dir(dir): true, dir: false} { // what stands above it is the control
+		cmd := exec.Command("ls", name)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if out, err := cmd.CombinedOutput(); (err == nil) != open || strings.Contains(string(out), "Permission denied") == open {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
 	}
 	if _, err := Open(dir, Options{}); !fault.Is(err, fault.Busy) {
 		t.Errorf("second Open: %v", err)

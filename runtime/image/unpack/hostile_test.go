@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -240,6 +241,40 @@ func TestHostileLayers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCanarySees is the control of TestHostileLayers: the naive way, names joined to a path, changes the canary.
+func TestCanarySees(t *testing.T) {
+	f, sl, hl := imagetest.File, imagetest.Symlink, imagetest.Hardlink
+	for name, es := range map[string]entries{
+		"traversal":    {f("../outside/passwd", "x")},
+		"symlink":      {sl("x", "../outside"), f("x/new", "x")},
+		"hard link":    {hl("x", "../outside/passwd")},
+		"link to link": {sl("s", "../outside"), sl("t", "s/sub"), f("t/new", "x")},
+	} {
+		base := t.TempDir()
+		look := canary(t, base)
+		before := look()
+		root := filepath.Join(base, "root")
+		for _, e := range es {
+			p := root + "/" + e.Name
+			err := errors.Join(os.MkdirAll(root, 0o755), os.MkdirAll(filepath.Dir(p), 0o755))
+			switch e.Typeflag {
+			case tar.TypeSymlink:
+				err = errors.Join(err, os.Symlink(e.Linkname, p))
+			case tar.TypeLink:
+				err = errors.Join(err, os.Link(root+"/"+e.Linkname, p))
+			default:
+				err = errors.Join(err, os.WriteFile(p, []byte(e.Body), 0o644))
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if look() == before {
+			t.Errorf("%s: the canary saw nothing", name)
+		}
 	}
 }
 
