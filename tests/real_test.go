@@ -67,10 +67,8 @@ func TestRealImages(t *testing.T) {
 // makeImages fills the cache, which needs the machine's network; the registry's process takes the images from there.
 func makeImages(t *testing.T, dir string) {
 	begin := time.Now()
-	for _, name := range realImages {
-		if _, err := imagetest.Debian(context.Background(), "", name); err != nil {
-			t.Fatal(err)
-		}
+	if err := imagetest.MakeDebian(context.Background(), "", realImages...); err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("images made, or found made, in %v", time.Since(begin).Round(time.Second))
 	source := filepath.Join(dir, "Sum.java")
@@ -125,12 +123,13 @@ func TestRegistryProcess(t *testing.T) {
 		t.Skip("not a test of its own: TestRealImages starts it inside its host's network")
 	}
 	reg := imagetest.NewDiskRegistry(t, t.TempDir())
-	for _, name := range realImages {
-		img, err := imagetest.Debian(context.Background(), "", name)
+	made, err := imagetest.Debian(context.Background(), "", realImages...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range realImages {
+		img, err := withProgram(made[i], name, dir)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if img, err = withProgram(img, name, dir); err != nil {
 			t.Fatal(err)
 		}
 		ref := reg.Push(t, "debian/"+name+":12", img)

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 )
 
 // debianImage says how an image is made of Debian packages.
@@ -98,32 +99,62 @@ func DebianNames() (names []string) {
 	return names
 }
 
-// Debian makes an image of Debian packages, as this machine's apt gets them, or takes it from the cache directory ("":
-// ~/.cache/cc-images). It needs root, mmdebstrap, and the network the first time; the first image takes minutes, the others share
-// its base layer. nginx, postgres, redis, python (8000) and java (8080) are servers that answer on their exposed port.
-func Debian(ctx context.Context, cache, name string) (v1.Image, error) {
-	img, ok := debianImages[name]
-	if !ok {
-		return nil, fmt.Errorf("no image %q, only %s", name, strings.Join(DebianNames(), " "))
-	}
+// MakeDebian makes images of Debian packages, as this machine's apt gets them, and keeps their layers in the cache directory
+// ("": ~/.cache/cc-images). It makes two at a time: while one waits for the mirror or the disk, the other unpacks. It needs root,
+// mmdebstrap, and the network the first time, which takes a minute or two.
+func MakeDebian(ctx context.Context, cache string, names ...string) error {
+	_, err := makeDebian(ctx, cache, names)
+	return err
+}
+
+// makeDebian returns the files of the images' layers.
+func makeDebian(ctx context.Context, cache string, names []string) ([][]string, error) {
 	b, err := newBuilder(cache)
 	if err != nil {
 		return nil, err
 	}
-	defer b.close()
-	files, err := b.layers(ctx, name, img)
+	files := make([][]string, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(2)
+	for i, n := range names {
+		g.Go(func() error {
+			img, ok := debianImages[n]
+			if !ok {
+				return fmt.Errorf("no image %q, only %s", n, strings.Join(DebianNames(), " "))
+			}
+			list, err := b.layers(ctx, n, img)
+			if err != nil {
+				return fmt.Errorf("cannot make image %s: %w", n, err)
+			}
+			files[i] = list
+			return nil
+		})
+	}
+	return files, g.Wait()
+}
+
+// Debian is MakeDebian, and returns the images. nginx, postgres, redis, python (8000) and java (8080) are servers that answer on
+// their exposed port.
+func Debian(ctx context.Context, cache string, names ...string) ([]v1.Image, error) {
+	files, err := makeDebian(ctx, cache, names)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make image %s: %w", name, err)
+		return nil, err
 	}
-	var layers []v1.Layer
-	for _, f := range files {
-		l, err := tarball.LayerFromFile(f, tarball.WithMediaType(types.OCILayer))
-		if err != nil {
-			return nil, err
+	known := map[string]v1.Layer{} // the base is in nearly all, and reading it for its digests takes seconds
+	images := make([]v1.Image, len(names))
+	for i, list := range files {
+		var layers []v1.Layer
+		for _, f := range list {
+			if known[f] == nil {
+				if known[f], err = tarball.LayerFromFile(f, tarball.WithMediaType(types.OCILayer)); err != nil {
+					return nil, err
+				}
+			}
+			layers = append(layers, known[f])
 		}
-		layers = append(layers, l)
+		images[i] = ImageOf(debianImages[names[i]].config, layers...)
 	}
-	return ImageOf(img.config, layers...), nil
+	return images, nil
 }
 
 // key changes with what the image is made of.
@@ -136,11 +167,8 @@ func (i debianImage) key() string {
 	return hex.EncodeToString(sum.Sum(nil))[:12]
 }
 
-// builder keeps layers as compressed tars in a directory that it locks.
-type builder struct {
-	dir  string
-	lock *os.File
-}
+// builder keeps layers as compressed tars in a directory.
+type builder struct{ dir string }
 
 // recipe changes when cached layers must be made anew.
 const recipe = "3"
@@ -154,21 +182,8 @@ func newBuilder(cache string) (*builder, error) {
 		cache = filepath.Join(home, "cc-images")
 	}
 	dir := filepath.Join(cache, "v"+recipe)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	lock, err := os.Create(filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		lock.Close()
-		return nil, err
-	}
-	return &builder{dir, lock}, nil
+	return &builder{dir}, os.MkdirAll(dir, 0o755)
 }
-
-func (b *builder) close() { b.lock.Close() }
 
 func (b *builder) layers(ctx context.Context, name string, img debianImage) ([]string, error) {
 	if name == "busybox" {
@@ -183,9 +198,17 @@ func (b *builder) layers(ctx context.Context, name string, img debianImage) ([]s
 	return []string{base, l}, err
 }
 
-// cached makes a layer file unless it is there.
+// cached makes a layer file unless it is there, or another process or goroutine is just making it: that one's is taken.
 func (b *builder) cached(name string, make func(out string) error) (string, error) {
 	out := filepath.Join(b.dir, name+".tar.gz")
+	lock, err := os.Create(filepath.Join(b.dir, name+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", err
+	}
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
 		return out, err
 	}

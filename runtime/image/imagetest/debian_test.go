@@ -30,12 +30,12 @@ func TestDebian(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for _, name := range imagetest.DebianNames() {
-		img, err := imagetest.Debian(context.Background(), cache, name)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
+	images, err := imagetest.Debian(context.Background(), cache, imagetest.DebianNames()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range imagetest.DebianNames() {
+		img := images[i]
 		ref := reg.Push(t, "debian/"+name+":test", img)
 		got, err := s.Pull(context.Background(), ref, image.PullOptions{}, nil)
 		if err != nil {

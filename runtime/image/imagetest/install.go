@@ -39,7 +39,7 @@ ln -s /proc/self/fd root/dev/fd; mkdir root/dev/shm; mkdir -p root/usr/share/man
 cp -L /etc/resolv.conf root/etc/resolv.conf 2>/dev/null || true
 printf '#!/bin/sh\nexit 101\n' > root/usr/sbin/policy-rc.d; chmod 755 root/usr/sbin/policy-rc.d
 mount -t tmpfs tmpfs root/tmp
-chroot root apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root install $3
+chroot root apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root -o Dpkg::Options::=--force-unsafe-io install $3
 cp -a files/. root/
 chroot root sh -euc "$4"
 umount root/tmp root/dev root/proc
