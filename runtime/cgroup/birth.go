@@ -16,6 +16,14 @@ type Birth struct {
 	Dir   *os.File   // v2, also the one beside v1's hierarchies: clone3 with CLONE_INTO_CGROUP; nil without one
 }
 
+// FD is Dir's descriptor, -1 without one.
+func (b *Birth) FD() int {
+	if b.Dir == nil {
+		return -1
+	}
+	return int(b.Dir.Fd())
+}
+
 // Close closes all.
 func (b *Birth) Close() {
 	for _, f := range b.Tasks {
@@ -32,7 +40,7 @@ func (b *Birth) Close() {
 func (g *Group) Birth() (b Birth, err error) {
 	if g.root.version == 1 {
 		for _, c := range g.root.have {
-			f, err := os.OpenFile(filepath.Join(g.Path(c), "tasks"), os.O_WRONLY, 0)
+			f, err := openPlain(filepath.Join(g.Path(c), "tasks"), unix.O_WRONLY)
 			if err != nil {
 				b.Close()
 				return b, fault.Wrap(err, "cannot open control group %s", g.name)
@@ -44,11 +52,18 @@ func (g *Group) Birth() (b Birth, err error) {
 	if dir == "" {
 		return b, nil
 	}
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if b.Dir, err = openPlain(dir, unix.O_RDONLY|unix.O_DIRECTORY); err != nil {
 		b.Close()
-		return b, fault.Wrap(&os.PathError{Op: "open", Path: dir, Err: err}, "cannot open control group %s", g.name)
+		return b, fault.Wrap(err, "cannot open control group %s", g.name)
 	}
-	b.Dir = os.NewFile(uintptr(fd), dir)
 	return b, nil
+}
+
+// openPlain opens a file that only another process will use: os.Open would have Go's poller watch it.
+func openPlain(path string, flags int) (*os.File, error) {
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }

@@ -112,19 +112,14 @@ func start(t testing.TB, g *cgroup.Group, what string) *proc {
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), "CC_CGROUP_TEST="+what, "GOMAXPROCS=2")
-	if fd := g.FD(); fd > 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-	}
 	in, _ := cmd.StdinPipe()
 	out, _ := cmd.StdoutPipe()
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if g.FD() < 0 {
-		if err := g.Add(cmd.Process.Pid); err != nil {
-			t.Fatal(err)
-		}
+	if err := g.Add(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	return &proc{cmd, in, bufio.NewReader(out)}
@@ -144,9 +139,6 @@ func read(t testing.TB, path string) string {
 func TestCreateAndDelete(t *testing.T) {
 	r := openRoot(t)
 	g := create(t, r, "box")
-	if r.Version() == 1 && g.FD() != -1 || r.Version() == 2 && g.FD() < 0 {
-		t.Errorf("version %d, descriptor %d", r.Version(), g.FD())
-	}
 	if _, err := r.Create("box"); err != nil {
 		t.Errorf("again: %v", err)
 	}
@@ -381,16 +373,11 @@ func TestKillsAForkBomb(t *testing.T) {
 	gate, w, _ := os.Pipe()
 	cmd := exec.Command("sh", "-c", `read x; f() { f & f & }; f; sleep 60`)
 	cmd.Stdin = gate
-	if fd := g.FD(); fd > 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
-	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if g.FD() < 0 {
-		if err := g.Add(cmd.Process.Pid); err != nil {
-			t.Fatal(err)
-		}
+	if err := g.Add(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
 	}
 	w.Write([]byte("go\n"))
 	w.Close()
@@ -457,7 +444,7 @@ func TestBirth(t *testing.T) {
 	}
 	cmd.Args[2] = script + "cat /proc/self/cgroup"
 	if b.Dir != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(b.Dir.Fd())}
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: b.FD()}
 	}
 	cmd.Stdin = strings.NewReader("\n")
 	out, err := cmd.CombinedOutput()

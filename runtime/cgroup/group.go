@@ -23,7 +23,6 @@ type Group struct {
 	root *Root
 	name string
 	dirs []string // in every hierarchy, v1's first
-	fd   int      // v2: its directory, -1 when not open
 
 	mu   sync.Mutex
 	last []setting // what the files say, nil when unknown
@@ -94,7 +93,7 @@ func (g *Group) create2() (fresh bool, err error) {
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return false, err
 	}
-	return fresh, g.openDir()
+	return fresh, nil
 }
 
 func mkdir(path string) error {
@@ -104,25 +103,8 @@ func mkdir(path string) error {
 	return nil
 }
 
-func (g *Group) openDir() error {
-	fd, err := unix.Open(g.unified(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: g.unified(), Err: err}
-	}
-	g.fd = fd
-	return nil
-}
-
 // hierarchy is what the library asks for at every call; the answer never changes.
 func (r *Root) hierarchy() ([]cgroup1.Subsystem, error) { return r.subsystems, nil }
-
-// FD is the group's directory, to clone processes into it (CLONE_INTO_CGROUP): only on v2, else -1. It belongs to the
-// group until Delete.
-func (g *Group) FD() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.fd
-}
 
 // Add moves a process into the group.
 func (g *Group) Add(pid int) error {
@@ -205,12 +187,6 @@ func ints(list []uint64) []int {
 
 // Delete removes the group once its processes are gone, and waits for those that are dying. It may not be there.
 func (g *Group) Delete() error {
-	g.mu.Lock()
-	if g.fd >= 0 {
-		unix.Close(g.fd)
-		g.fd = -1
-	}
-	g.mu.Unlock()
 	var errs []error
 	until := deadline()
 	for _, d := range g.dirs {

@@ -227,17 +227,14 @@ func (r *Root) Find(name string) (*Group, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot find control group %s", name)
 	}
-	if r.version == 2 {
-		err = g.openDir()
-	}
-	return g, fault.Wrap(err, "cannot find control group %s", name)
+	return g, nil
 }
 
 func (r *Root) group(name string) (*Group, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	g := &Group{root: r, name: name, fd: -1}
+	g := &Group{root: r, name: name}
 	for _, d := range r.dirs() {
 		g.dirs = append(g.dirs, filepath.Join(d, name))
 	}

@@ -233,12 +233,12 @@ func (s *Session) enter(ctx context.Context, r *run, cfg boot.EnterConfig, to *s
 		return fault.New(fault.Busy, "it has ended")
 	}
 	defer pidfd.Close()
-	in, err := m.birth(r.group)
+	in, err := r.group.Birth()
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFile: in.dir, Tasks: in.tasks, Stem: m.stemFor()}
+	defer in.Close()
+	target := boot.Target{ID: s.id() + "/enter", PidFD: pidfd, IDs: m.idsOf(!r.rec.UserNS), CgroupFile: in.Dir, Tasks: in.Tasks, Stem: m.stemFor()}
 	var watched chan error
 	target.Born = func(c keeper.Child) { // while the command executes
 		watched = make(chan error, 1)

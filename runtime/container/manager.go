@@ -44,7 +44,6 @@ type Manager struct {
 type hostInfo struct {
 	boot    string     // boot id
 	ids     boot.IDMap // the containers' user namespace; zero where the state directory cannot be mapped
-	unified string     // where cgroup v2 is mounted, "" for nowhere
 	note    string     // why ids is zero
 }
 

@@ -138,7 +138,6 @@ func (m *Manager) lookAtHost() error {
 	if err != nil {
 		return err
 	}
-	m.host.unified = unifiedMount()
 	m.host.boot = strings.TrimSpace(string(id))
 	if err := m.probeMaps(); err != nil {
 		m.host.note = "no user namespace: " + err.Error()

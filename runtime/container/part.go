@@ -48,12 +48,12 @@ func (m *Manager) newPart(ctx context.Context, key slotKey, o partOptions) (_ *p
 	if err = p.group.Set(limits(Default())); err != nil { // what is usual is set in advance
 		return nil, err
 	}
-	in, err := m.birth(p.group)
+	in, err := p.group.Birth()
 	if err != nil {
 		return nil, err
 	}
-	defer in.close()
-	opts := boot.SlotOptions{ID: p.id, IDs: m.idsOf(key.host), Capabilities: o.caps, CgroupFD: in.fd(), Tasks: in.tasks}
+	defer in.Close()
+	opts := boot.SlotOptions{ID: p.id, IDs: m.idsOf(key.host), Capabilities: o.caps, CgroupFD: in.FD(), Tasks: in.Tasks}
 	if p.slot, err = boot.NewSlot(ctx, m.conf.Keeper, opts); err != nil {
 		return nil, err
 	}
