@@ -19,6 +19,15 @@ type ID string
 // NewID makes a random ID (RFC 9562, version 4).
 func NewID() ID { return ID(uuid.NewString()) }
 
+// Mark is what a daemon's kernel objects are marked with: the name of its nftables tables, of its control groups and of its
+// mount's source. Names of links have no room for it; theirs come from a hash (link.MarkOf).
+func Mark(instance string) string {
+	if instance == "cc" {
+		return instance
+	}
+	return "cc-" + instance
+}
+
 // Meta is the part of an object that all nouns share. It is stored with the object's spec.
 type Meta struct {
 	ID      ID                `json:"id"`

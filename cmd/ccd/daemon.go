@@ -20,6 +20,7 @@ import (
 	"github.com/containercloud/cc/event"
 	"github.com/containercloud/cc/net/vpc"
 	"github.com/containercloud/cc/runtime/boot"
+	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/cgroup"
 	"github.com/containercloud/cc/runtime/container"
 	"github.com/containercloud/cc/runtime/image"
@@ -217,7 +218,7 @@ func (d *daemon) openTree(ctx context.Context) (err error) {
 	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit})
 	cloud.Watch(d.tree)
 	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{
-		Dir: d.conf.mount, Source: "cc-" + d.conf.instance, Mounted: guardedBy(d.keeper), Log: d.log,
+		Dir: d.conf.mount, Source: object.Mark(d.conf.instance), Mounted: guardedBy(d.keeper), Log: d.log,
 	})
 	return err
 }

@@ -29,6 +29,7 @@ import (
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/net/link"
+	"github.com/containercloud/cc/object"
 )
 
 // Table is an instance's rules. Its methods are safe for concurrent use.
@@ -47,19 +48,11 @@ type Table struct {
 	watchDone chan struct{}
 }
 
-// Name is the name of an instance's tables: "cc", or "cc-NAME".
-func Name(instance string) string {
-	if instance == "cc" {
-		return instance
-	}
-	return "cc-" + instance
-}
-
 // Open connects to the kernel and changes nothing. Set must come next.
 func Open(instance string, log *slog.Logger) (*Table, error) {
 	t := &Table{
 		log:      log,
-		rules:    newRuleset(Name(instance), link.MarkOf(instance)),
+		rules:    newRuleset(object.Mark(instance), link.MarkOf(instance)),
 		networks: map[string]Network{},
 		ports:    map[string]Port{},
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
 )
 
 // Root is the groups of one daemon.
@@ -41,7 +42,7 @@ func Open(instance string) (*Root, error) {
 	if err := checkName(instance); err != nil {
 		return nil, fault.Wrap(err, "cannot open control groups")
 	}
-	r := &Root{base: "cc-" + instance, mounts: map[string]string{}}
+	r := &Root{base: object.Mark(instance), mounts: map[string]string{}}
 	r.watcher.init()
 	mounts, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
