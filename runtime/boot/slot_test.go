@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
@@ -443,21 +444,23 @@ func TestSetuid(t *testing.T) {
 
 // A profile that refuses what a waiting process must do is loaded after the wait; one that refuses the start itself is refused.
 func TestCustomProfile(t *testing.T) {
-	refuse := func(names string) []unix.SockFilter {
-		prog, err := seccomp.Parse(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":[` + names + `],"action":"SCMP_ACT_ERRNO"}]}`)
+	refuse := func(names ...string) []unix.SockFilter {
+		prog, err := seccomp.Compile(&specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: names, Action: specs.ActErrno}},
+		})
 		must(t, err)
 		return prog
 	}
-	got := run(t, SlotOptions{IDs: mapped}, func(c *Config) { c.Seccomp = refuse(`"read"`) }, "sh", "-c", "head -c1 /etc/passwd || echo refused")
+	got := run(t, SlotOptions{IDs: mapped}, func(c *Config) { c.Seccomp = refuse("read") }, "sh", "-c", "head -c1 /etc/passwd || echo refused")
 	if !strings.Contains(got.out, "refused") {
 		t.Errorf("got %q", got.out)
 	}
 	s := running(t, SlotOptions{IDs: mapped}, image(t), nil)
-	got = enterRun(t, target(s), func(c *EnterConfig) { c.Seccomp = refuse(`"clone","sendmsg","mkdir"`) }, "mkdir", "/tmp/x")
+	got = enterRun(t, target(s), func(c *EnterConfig) { c.Seccomp = refuse("clone", "sendmsg", "mkdir") }, "mkdir", "/tmp/x")
 	if !strings.Contains(got.out, "Operation not permitted") {
 		t.Errorf("got %q", got.out)
 	}
-	for _, names := range []string{`"execve"`, `"write"`} {
+	for _, names := range []string{"execve", "write"} {
 		s := newSlot(t, SlotOptions{IDs: mapped})
 		c := config(t, rootOf(t, image(t), mapped), "true")
 		c.Seccomp = refuse(names)

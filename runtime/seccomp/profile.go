@@ -20,20 +20,7 @@ func Default(caps ...string) ([]unix.SockFilter, error) {
 	return Compile(p)
 }
 
-// Parse reads a profile in OCI or Docker form (JSON) and compiles it for a container with these capabilities.
-func Parse(json string, caps ...string) ([]unix.SockFilter, error) {
-	p, err := moby.LoadProfile(json, withCaps(caps))
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "cannot read the seccomp profile: %w", err)
-	}
-	if p == nil {
-		return nil, fault.New(fault.Invalid, "cannot read the seccomp profile: it says nothing").
-			WithHint("write `unconfined` to run without a filter")
-	}
-	return Compile(p)
-}
-
-// For compiles the value of a container's `seccomp` setting: default, unconfined (nil), or a profile.
+// For compiles the value of a container's `seccomp` setting: default, or unconfined (nil).
 func For(setting string, caps ...string) ([]unix.SockFilter, error) {
 	switch strings.TrimSpace(setting) {
 	case "", "default":
@@ -41,7 +28,7 @@ func For(setting string, caps ...string) ([]unix.SockFilter, error) {
 	case "unconfined":
 		return nil, nil
 	}
-	return Parse(setting, caps...)
+	return nil, fault.New(fault.Invalid, "there is no seccomp profile %q", setting)
 }
 
 // withCaps is the part of a runtime spec that moby's conditions look at.
