@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/containercloud/cc/runtime/logs"
 )
 
 // Max is the value of a limit that does not limit; it is written `max`.
@@ -83,7 +85,7 @@ func Default() Spec {
 		UserNS:      UserNSOn,
 		StdinOpen:   true,
 		LogPolicy:   LogDrop,
-		LogMax:      32 << 20,
+		LogMax:      logs.DefaultMax,
 	}
 }
 

@@ -25,7 +25,7 @@ package drain
 import "golang.org/x/sys/unix"
 
 // DefaultMax is how many bytes a stream keeps when its policy does not say.
-const DefaultMax = 16 << 20
+const DefaultMax = 32 << 20
 
 // MinMax is the smallest bound there is.
 const MinMax = 16 << 10
