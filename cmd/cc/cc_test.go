@@ -211,11 +211,44 @@ func TestJSON(t *testing.T) {
 	if out != "web\tbuiltin\tsh -c 'a b'\trunning\t2026-01-02T03:04:05Z\tfoo\t10.1.0.2\n" {
 		t.Errorf("in a pipe: %q", out)
 	}
+	if _, out, _ = f.cc(t, "ps", "-a", "--columns", "name,vpc,exit"); out != "web\tfoo\t-\nold\t-\t137\n" {
+		t.Errorf("columns: %q", out)
+	}
+	if _, out, _ = f.cc(t, "ps", "-a"); !strings.HasSuffix(out, "\t-\t-\t137\n") {
+		t.Errorf("all: %q", out)
+	}
 	if _, out, _ = f.cc(t, "ps", "-aq"); out != "web\nold\n" {
 		t.Errorf("quiet: %q", out)
 	}
 	if code, _, errs = f.cc(t, "ps", "--columns", "nme"); code != 2 {
 		t.Errorf("columns: %d %q", code, errs)
+	}
+}
+
+// TestFit: a table is as wide as the terminal, at the cost of one column.
+func TestFit(t *testing.T) {
+	lines := [][]string{{"NAME", "COMMAND", "STATE"}, {"web", strings.Repeat("x", 50), "running"}}
+	fit(lines, 1, 40)
+	if got := []rune(lines[1][1]); len(got) != 25 || got[24] != '…' || lines[0][1] != "COMMAND" {
+		t.Errorf("%q", lines)
+	}
+	lines[1][1] = strings.Repeat("x", 50)
+	if fit(lines, 1, 200); lines[1][1] != strings.Repeat("x", 50) {
+		t.Errorf("%q", lines)
+	}
+}
+
+func TestWaitForAState(t *testing.T) {
+	f := newFake()
+	f.container("web", "exited")
+	f.put("container/web/wait/exited", "exited\n")
+	if code, _, errs := f.cc(t, "wait", "--for", "runing", "web"); code != exitUsage || !strings.HasPrefix(errs, "cc: no state \"runing\"\nhint: did you mean running? there is: ") {
+		t.Errorf("%d %q", code, errs)
+	}
+	var got struct{ Containers []map[string]any }
+	_, out, errs := f.cc(t, "wait", "--json", "web")
+	if err := json.Unmarshal([]byte(out), &got); err != nil || len(got.Containers) != 1 || got.Containers[0]["exit"] != 3.0 {
+		t.Errorf("%v %q %q", err, out, errs)
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *call) printMetrics(name string) error {
 		_, err = io.WriteString(c.out, c.safe(text, c.outTTY))
 		return err
 	}
-	t := &table{noun: "metrics", columns: []column{{name: "name"}, {name: "labels"}, {name: "value"}}}
+	t := &table{noun: "metrics", columns: []column{{name: "name"}, {name: "labels"}, {name: "value", kind: number}}}
 	for l := range strings.SplitSeq(text, "\n") {
 		if l == "" || l[0] == '#' {
 			continue

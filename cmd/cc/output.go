@@ -20,10 +20,12 @@ type column struct {
 type columnKind int
 
 const (
-	plain columnKind = iota
-	age              // RFC 3339; an age on terminals
-	count            // a number
-	size             // a number; 12.3M on terminals
+	plain  columnKind = iota
+	age               // RFC 3339; an age on terminals
+	count             // a number
+	size              // a number; 12.3M on terminals
+	number            // a number with a point
+	text              // as long as the terminal leaves room for
 )
 
 // table is rows of text under columns.
@@ -65,6 +67,11 @@ func (c *call) print(t *table) error {
 			cells = append(cells, c.cell(t.columns[i], row[i]))
 		}
 		lines = append(lines, cells)
+	}
+	for at, i := range pick {
+		if c.outTTY && t.columns[i].kind == text {
+			fit(lines, at, c.columns())
+		}
 	}
 	return c.writeLines(lines)
 }
@@ -112,10 +119,10 @@ func (t *table) column(name string) int {
 
 func (c *call) cell(col column, s string) string {
 	switch {
-	case !c.outTTY:
-		return strings.NewReplacer("\t", " ", "\n", " ").Replace(s)
 	case s == "":
 		return "-"
+	case !c.outTTY:
+		return strings.NewReplacer("\t", " ", "\n", " ").Replace(s)
 	case col.kind == age:
 		return ago(s)
 	case col.kind == size:
@@ -133,15 +140,7 @@ func (c *call) writeLines(lines [][]string) error {
 		_, err := io.WriteString(c.out, b.String())
 		return err
 	}
-	var width []int
-	for _, cells := range lines {
-		for i, s := range cells {
-			if i == len(width) {
-				width = append(width, 0)
-			}
-			width[i] = max(width[i], utf8.RuneCountInString(s))
-		}
-	}
+	width := widths(lines)
 	for _, cells := range lines {
 		for i, s := range cells {
 			b.WriteString(s)
@@ -153,6 +152,36 @@ func (c *call) writeLines(lines [][]string) error {
 	}
 	_, err := io.WriteString(c.out, b.String())
 	return err
+}
+
+// widths are the widths of a table's columns.
+func widths(lines [][]string) []int {
+	var width []int
+	for _, cells := range lines {
+		for i, s := range cells {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(s))
+		}
+	}
+	return width
+}
+
+// fit cuts the cells of one column so that lines are not longer than a terminal is wide.
+func fit(lines [][]string, column, terminal int) {
+	room := terminal
+	for i, w := range widths(lines) {
+		if i != column {
+			room -= w + 2
+		}
+	}
+	room = max(room, 16)
+	for _, cells := range lines {
+		if r := []rune(cells[column]); len(r) > room {
+			cells[column] = string(r[:room-1]) + "…"
+		}
+	}
 }
 
 // objects are the rows for JSON: numbers are numbers, what is not there is null.
@@ -172,12 +201,25 @@ func jsonValue(kind columnKind, s string) any {
 	if s == "" {
 		return nil
 	}
-	if kind == count || kind == size {
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+	if kind == count || kind == size || kind == number {
+		if n := json.Number(s); isNumber(n) {
 			return n
 		}
 	}
 	return s
+}
+
+func isNumber(n json.Number) bool {
+	_, err := n.Float64()
+	return err == nil
+}
+
+// writeJSONLine writes one object of many, on one line.
+func writeJSONLine(w io.Writer, m map[string]any) error {
+	m["v"] = 1
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(m)
 }
 
 // writeJSON writes one object with the version of our JSON first among its meanings.

@@ -4,7 +4,8 @@ import "strings"
 
 var psVerb = verb{
 	name: "ps", also: []string{"container list", "container ls", "list", "ls"}, short: "list containers",
-	long:     `Those that run, or with --all every one.`,
+	long: `Those that run, or with --all every one, and the exit codes of those that ended. In a pipe cells are cut by tabs,
+there is no header, and an empty cell is a "-".`,
 	examples: []string{"cc ps -a", "cc ps -q | xargs cc stop", "cc ps --json", "cc ps --columns name,ip"},
 	flags: append([]flag{
 		{long: "all", short: "a", doc: "also those that do not run"},
@@ -25,13 +26,13 @@ func runPs(c *call) error {
 		return err
 	}
 	t := &table{noun: "containers", columns: []column{
-		{name: "name"}, {name: "image"}, {name: "command"}, {name: "state"}, {name: "since", kind: age}, {name: "vpc"}, {name: "ip"},
-		{name: "exit", kind: count, wide: true}, {name: "restarts", kind: count, wide: true},
+		{name: "name"}, {name: "image"}, {name: "command", kind: text}, {name: "state"}, {name: "since", kind: age}, {name: "vpc"}, {name: "ip"},
+		{name: "exit", kind: count, wide: !c.opt.on("all")}, {name: "restarts", kind: count, wide: true},
 		{name: "created", kind: age, wide: true}, {name: "id", wide: true},
 	}}
 	for _, r := range rows {
 		if c.listed(r) {
-			t.add(r.name, r.image, c.short(r.command), r.state, r.since, r.vpc, r.ip, r.exit, r.restarts, r.created, r.id)
+			t.add(r.name, r.image, r.command, r.state, r.since, r.vpc, r.ip, r.exit, r.restarts, r.created, r.id)
 		}
 	}
 	return c.print(t)
@@ -62,14 +63,6 @@ func (k keyed) has(key string) bool {
 		}
 	}
 	return false
-}
-
-// short cuts a command for a terminal's width.
-func (c *call) short(command string) string {
-	if runes := []rune(command); c.outTTY && len(runes) > 40 {
-		return string(runes[:39]) + "…"
-	}
-	return command
 }
 
 // containerRows reads all containers.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 var statusVerb = verb{
@@ -76,6 +77,10 @@ func (c *call) statusJSON(dir string) map[string]any {
 	m := map[string]any{"object": dir, "id": c.tree.value(dir + "/id")}
 	for _, o := range c.tree.keys(dir + "/status") {
 		m[o.Key] = o.Value
+		switch o.Key {
+		case "pid", "exit", "restarts":
+			m[o.Key] = jsonValue(count, o.Value)
+		}
 	}
 	if f, when := parseErrorLine(lastLine(c.tree.value(dir + "/error"))); f != nil {
 		m["error"] = map[string]any{"time": when, "code": f.word, "message": f.text, "hint": f.hint}
@@ -85,12 +90,15 @@ func (c *call) statusJSON(dir string) map[string]any {
 	return m
 }
 
-// eventsOf are the last n events of an object, `TIME KIND key=value...`.
+// eventsOf are the last n events of an object, `TIME KIND key=value...`. Older events of its name are another
+// object's.
 func (c *call) eventsOf(dir string, n int) []string {
-	var list []string
+	list := []string{}
+	created, _ := time.Parse(time.RFC3339Nano, c.tree.value(dir+"/created"))
 	for _, l := range tableLines(c.tree.value("events")) {
 		w := fields(l, 4) // REV TIME KIND OBJECT key=value
-		if w[3] == dir {
+		when, _ := time.Parse(time.RFC3339Nano, w[1])
+		if w[3] == dir && !when.Before(created) {
 			list = append(list, strings.TrimSpace(w[1]+" "+w[2]+" "+strings.Join(w[4:], " ")))
 		}
 	}
@@ -113,12 +121,12 @@ func (c *call) cloudStatus() error {
 	slices.SortStableFunc(rows, func(a, b containerRow) int {
 		return slices.Index(stateOrder, a.state) - slices.Index(stateOrder, b.state)
 	})
-	count := map[string]int{}
+	states := map[string]int{}
 	t := &table{noun: "containers", columns: []column{
-		{name: "container"}, {name: "state"}, {name: "since", kind: age}, {name: "image"}, {name: "vpc"}, {name: "ip"}, {name: "exit"},
+		{name: "name"}, {name: "state"}, {name: "since", kind: age}, {name: "image"}, {name: "vpc"}, {name: "ip"}, {name: "exit", kind: count},
 	}}
 	for _, r := range rows {
-		count[r.state]++
+		states[r.state]++
 		t.add(r.name, r.state, r.since, r.image, r.vpc, r.ip, r.exit)
 	}
 	v, err := c.vpcTable()
@@ -127,10 +135,10 @@ func (c *call) cloudStatus() error {
 	}
 	jobs := c.jobTable()
 	if c.opt.on("json") {
-		return writeJSON(c.out, map[string]any{"version": strings.TrimSpace(version), "states": count,
+		return writeJSON(c.out, map[string]any{"version": strings.TrimSpace(version), "states": states,
 			"containers": t.objects(), "vpcs": v.objects(), "jobs": jobs.objects()})
 	}
-	c.say(summary("ccd "+strings.TrimPrefix(strings.TrimSpace(version), "ccd "), count, len(v.rows)))
+	c.say(summary("ccd "+strings.TrimPrefix(strings.TrimSpace(version), "ccd "), states, len(v.rows)))
 	for _, one := range []*table{t, v, jobs} {
 		if len(one.rows) == 0 {
 			continue

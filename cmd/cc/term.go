@@ -23,6 +23,15 @@ func termSize(fd int) string {
 	return strconv.Itoa(int(ws.Col)) + "x" + strconv.Itoa(int(ws.Row))
 }
 
+// columns is how wide the terminal is that gets cc's output.
+func (c *call) columns() int {
+	ws, err := unix.IoctlGetWinsize(c.fds[1], unix.TIOCGWINSZ)
+	if err != nil || ws.Col == 0 {
+		return 80
+	}
+	return int(ws.Col)
+}
+
 // rawMode hands every key to the container's terminal and returns what undoes it.
 func rawMode(fd int) (restore func(), err error) {
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)

@@ -75,12 +75,12 @@ func (c *call) sample() usageSample {
 // usage makes a table of what happened between two samples.
 func usage(a, b usageSample) *table {
 	t := &table{noun: "containers", columns: []column{
-		{name: "name"}, {name: "cpu%"}, {name: "memory", kind: size}, {name: "tasks", kind: count},
+		{name: "name"}, {name: "cpu%", kind: number}, {name: "memory", kind: size}, {name: "tasks", kind: count},
 		{name: "received", kind: size}, {name: "sent", kind: size}, {name: "state"}, {name: "id", wide: true},
 	}}
 	for _, r := range b.rows {
 		now := b.stats[r.id]
-		cpu := "-"
+		cpu := ""
 		if before, ok := a.stats[r.id]; ok {
 			used := float64(now.number("cpu.usage") - before.number("cpu.usage")) // microseconds
 			cpu = fmt.Sprintf("%.1f", 100*used/float64(b.at.Sub(a.at).Microseconds()))
@@ -100,7 +100,7 @@ func (k keyed) number(key string) int64 {
 func (c *call) processes() error {
 	t := &table{noun: "processes", columns: []column{
 		{name: "container", wide: len(c.args) == 1}, {name: "pid", kind: count}, {name: "ppid", kind: count}, {name: "user"},
-		{name: "cpu"}, {name: "memory", kind: size}, {name: "state"}, {name: "command"},
+		{name: "cpu", kind: number}, {name: "memory", kind: size}, {name: "state"}, {name: "command", kind: text},
 	}}
 	dirs, errs := c.containers()
 	for _, dir := range dirs {
@@ -108,7 +108,7 @@ func (c *call) processes() error {
 		errs = append(errs, err)
 		for _, l := range tableLines(text) {
 			w := fields(l, 7) // PID PPID USER CPU MEMORY STATE ARGS
-			t.add(dir[len("container/"):], w[0], w[1], w[2], w[3], w[4], w[5], c.short(joined(w[6:])))
+			t.add(dir[len("container/"):], w[0], w[1], w[2], w[3], w[4], w[5], joined(w[6:]))
 		}
 	}
 	if err := join(errs); err != nil {

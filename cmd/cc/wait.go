@@ -2,51 +2,77 @@ package main
 
 import (
 	"strconv"
+	"strings"
 	"syscall"
+
+	"github.com/containercloud/cc/words"
 )
+
+// waitStates are what a container can be waited for.
+var waitStates = append([]string{"gone"}, stateOrder...)
 
 var waitVerb = verb{
 	name: "wait", also: []string{"container wait"}, args: "ID...", short: "wait until containers have ended, and print their exit codes",
+	long:     "The states: " + strings.Join(waitStates, " ") + ".",
 	examples: []string{"cc wait job", "cc wait --for running --timeout 5s web"},
 	flags: []flag{
-		{long: "for", arg: "STATE", doc: "a state other than exited", from: "running exited gone"},
+		{long: "for", arg: "STATE", doc: "a state other than exited", from: strings.Join(waitStates, " ")},
 		{long: "timeout", arg: "DURATION", doc: "fail with exit code 7 after this long"},
 	},
 	min: 1, max: -1, objects: "container",
 	run: func(c *call) error {
 		state := c.opt.get("for", "exited")
+		if !contains(waitStates, state) {
+			f := usagef("no state %q", state).withHint("there is: %s", strings.Join(waitStates, " "))
+			if near := words.Nearest(state, waitStates); near != "" {
+				f.withHint("did you mean %s? there is: %s", near, strings.Join(waitStates, " "))
+			}
+			return f
+		}
 		file := "/wait/" + state
 		if d := c.opt.get("timeout", ""); d != "" {
 			file += "." + d
 		}
 		dirs, errs := c.containers()
+		t := &table{noun: "containers", columns: []column{{name: "name"}, {name: "state"}, {name: "exit", kind: count}}}
 		for _, dir := range dirs {
-			errs = append(errs, c.waitOne(dir, state, file))
+			code, err := c.waitOne(dir, state, file)
+			if err == nil {
+				t.add(strings.TrimPrefix(dir, "container/"), state, code)
+			}
+			errs = append(errs, err)
 		}
 		if state == "gone" {
 			errs = dropNotFound(errs)
+		}
+		if c.opt.on("json") {
+			errs = append(errs, c.print(t))
 		}
 		return join(errs)
 	},
 }
 
-func (c *call) waitOne(dir, state, file string) error {
+// waitOne returns the exit code of a container that has ended, which it also prints.
+func (c *call) waitOne(dir, state, file string) (code string, err error) {
 	if err := c.tree.await(dir + file); err != nil {
-		return c.tree.explain(err, "wait for "+dir)
+		return "", c.tree.explain(err, "wait for "+dir)
 	}
 	if state != "exited" || c.tree.dry {
-		return nil
+		return "", nil
 	}
 	text, err := c.tree.read(dir + "/exit")
 	if err != nil {
-		return err
+		return "", err
 	}
 	e, ok := parseExit(text)
 	if !ok {
-		return failedf(exitFailed, "%s ended, and nobody knows how: %q", dir, text)
+		return "", failedf(exitFailed, "%s ended, and nobody knows how: %q", dir, text)
 	}
-	c.say(strconv.Itoa(e.code))
-	return nil
+	code = strconv.Itoa(e.code)
+	if !c.opt.on("json") {
+		c.say(code)
+	}
+	return code, nil
 }
 
 func dropNotFound(errs []error) []error {
