@@ -9,6 +9,7 @@ import (
 
 var eventsVerb = verb{
 	name: "events", args: "[ID]", short: "print what happened",
+	long:     `The last 1,000 events; with --follow those that come, behind what --since asks for. --json prints one object a line.`,
 	examples: []string{"cc events", "cc events -f", "cc events --since 10m web"},
 	flags: []flag{
 		{long: "follow", short: "f", doc: "go on with what happens"},
@@ -22,6 +23,9 @@ func runEvents(c *call) error {
 	since, err := parseSince(c.opt.get("since", ""))
 	if err != nil {
 		return err
+	}
+	if c.opt.on("follow") && !c.opt.has("since") {
+		since = c.tree.since
 	}
 	w := &eventWriter{c: c, since: since}
 	if len(c.args) == 1 {
@@ -118,7 +122,7 @@ func (w *eventWriter) line(l string) error {
 			k, v, _ := strings.Cut(kv, "=")
 			more[k] = v
 		}
-		return writeJSON(w.c.out, map[string]any{"rev": rev, "time": f[1], "kind": f[2], "object": f[3], "fields": more})
+		return writeJSONLine(w.c.out, map[string]any{"rev": rev, "time": f[1], "kind": f[2], "object": f[3], "fields": more})
 	}
 	_, err := io.WriteString(w.c.out, w.c.safe(l, w.c.outTTY)+"\n")
 	return err

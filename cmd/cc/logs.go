@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,7 +18,9 @@ var logsVerb = verb{
 	name: "logs", also: []string{"container logs"}, args: "ID", short: "print what a container printed",
 	long: `
 Its standard output goes to standard output, its standard error to standard error. On a terminal, control characters
-are shown as escapes; --raw passes them on. --since and --timestamps look at the last 1,000 lines, which have times.`,
+are shown as escapes; --raw passes them on. --since, --timestamps and --json look at the last 1,000 lines, which have
+times. --json prints one object a line, {"stream","time","line"}; with --follow, what comes has the time at which cc
+read it.`,
 	examples: []string{"cc logs web", "cc logs -f --tail 20 web", "cc logs --since 5m web"},
 	flags: []flag{
 		{long: "follow", short: "f", doc: "go on until the container ends"},
@@ -40,7 +44,7 @@ func runLogs(c *call) error {
 	}
 	have := [2]int64{-1, -1} // how many bytes of each stream were printed or skipped
 	switch {
-	case c.opt.has("since") || c.opt.on("timestamps"):
+	case c.opt.has("since") || c.opt.on("timestamps") || c.opt.on("json"):
 		have, err = c.timedLogs(dir, out)
 	case c.opt.has("tail"):
 		have, err = c.tailLogs(dir, out)
@@ -53,7 +57,7 @@ func runLogs(c *call) error {
 		err = c.followLogs(dir, have, out)
 	}
 	for _, w := range out {
-		if s, ok := w.(*safeWriter); ok && err == nil {
+		if s, ok := w.(interface{ flush() error }); ok && err == nil {
 			err = s.flush()
 		}
 	}
@@ -64,6 +68,10 @@ var streams = [2]string{"stdout", "stderr"}
 
 // logWriters are where the two streams go.
 func (c *call) logWriters() ([2]io.Writer, error) {
+	if c.opt.on("json") {
+		mu := new(sync.Mutex)
+		return [2]io.Writer{&jsonLines{c: c, mu: mu, stream: "stdout"}, &jsonLines{c: c, mu: mu, stream: "stderr"}}, nil
+	}
 	out := [2]io.Writer{c.out, c.err}
 	for i, tty := range []bool{c.outTTY, c.errTTY} {
 		if tty && !c.opt.on("raw") {
@@ -71,6 +79,43 @@ func (c *call) logWriters() ([2]io.Writer, error) {
 		}
 	}
 	return out, nil
+}
+
+// jsonLines prints the lines of one stream as objects.
+type jsonLines struct {
+	c      *call
+	mu     *sync.Mutex // of both streams
+	stream string
+	rest   []byte
+}
+
+func (j *jsonLines) Write(p []byte) (int, error) {
+	j.rest = append(j.rest, p...)
+	for {
+		i := bytes.IndexByte(j.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		if err := j.line(logLine{j.stream, time.Now(), string(j.rest[:i])}); err != nil {
+			return 0, err
+		}
+		j.rest = j.rest[i+1:]
+	}
+}
+
+func (j *jsonLines) line(l logLine) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return writeJSONLine(j.c.out, map[string]any{"stream": l.Stream, "time": l.Time.UTC(), "line": l.Line})
+}
+
+// flush prints a last line that has no end.
+func (j *jsonLines) flush() error {
+	if len(j.rest) == 0 {
+		return nil
+	}
+	_, err := j.Write([]byte{'\n'})
+	return err
 }
 
 // wholeLogs prints everything. Short logs of both streams come in the order of their lines.
@@ -290,9 +335,22 @@ func (c *call) timedLogs(dir string, out [2]io.Writer) (have [2]int64, err error
 		if err != nil || n < 0 {
 			return have, usagef("--tail wants a number of lines, not %q", text)
 		}
-		young = young[max(0, len(young)-n):]
+		young = lastOfEach(young, n)
 	}
 	return have, printLines(young, out, c.opt.on("timestamps"))
+}
+
+// lastOfEach keeps the last n lines of each stream, in their order.
+func lastOfEach(lines []logLine, n int) []logLine {
+	var kept []logLine
+	left := map[string]int{}
+	for _, l := range slices.Backward(lines) {
+		if left[l.Stream]++; left[l.Stream] <= n {
+			kept = append(kept, l)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 func printLines(lines []logLine, out [2]io.Writer, stamps bool) error {
@@ -300,6 +358,12 @@ func printLines(lines []logLine, out [2]io.Writer, stamps bool) error {
 		w := out[0]
 		if l.Stream == "stderr" {
 			w = out[1]
+		}
+		if j, ok := w.(*jsonLines); ok {
+			if err := j.line(l); err != nil {
+				return err
+			}
+			continue
 		}
 		text := l.Line + "\n"
 		if stamps {
