@@ -115,7 +115,7 @@ func (c *Cloud) containerLayout() *tree.Dir {
 		Verbs:  c.containerVerbs(),
 		State:  func(r *tree.Request) string { return string(the(r).State()) },
 		Status: containerStatus,
-		UsedBy: func(r *tree.Request) []string { return the(r).UsedBy() },
+		UsedBy: func(*tree.Request) []string { return nil }, // services and forwards will be
 		Metrics: func(r *tree.Request) ([]byte, error) {
 			samples, err := the(r).Samples()
 			if err != nil {

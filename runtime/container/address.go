@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/net/vpc"
 )
 
@@ -43,29 +42,6 @@ func (m *Manager) renamed(ctx context.Context, c *Container) {
 	}
 }
 
-// applyLive brings the live settings of the running container from one spec to the other.
-func (m *Manager) applyLive(ctx context.Context, c *Container, from, to Spec) error {
-	c.mu.Lock()
-	r := c.body
-	c.mu.Unlock()
-	if r == nil || r.exit != nil {
-		return nil
-	}
-	if a, b := limits(from), limits(to); a != b {
-		if err := r.group.Set(b); err != nil {
-			_ = r.group.Set(a)
-			return fault.Wrap(err, "cannot change its limits")
-		}
-	}
-	if a, b := logPolicy(from), logPolicy(to); a != b {
-		if a.Direct != b.Direct {
-			return nil // what the streams are made of changes with the next start
-		}
-		return m.conf.Keeper.SetLogPolicy(ctx, string(c.id), b)
-	}
-	return nil
-}
-
 // restoreNetworks tells the networks which addresses living containers have. Everything else of ours in the kernel goes.
 func (m *Manager) restoreNetworks(ctx context.Context, list []*Container) error {
 	if m.conf.Networks == nil {
@@ -79,6 +55,3 @@ func (m *Manager) restoreNetworks(ctx context.Context, list []*Container) error 
 	}
 	return m.conf.Networks.Restore(ctx, held)
 }
-
-// UsedBy names the objects that refer to the container: none before services and forwards do.
-func (c *Container) UsedBy() []string { return nil }

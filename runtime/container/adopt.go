@@ -91,7 +91,7 @@ func (m *Manager) load(name string, kid keeper.State) *Container {
 	if rec.Run != nil {
 		m.loadRun(c, rec.Run, kid)
 	} else {
-		m.settleState(c, false)
+		c.settleState()
 	}
 	if broken != nil {
 		c.broken(broken)
@@ -272,7 +272,7 @@ func (m *Manager) lives(c *Container, r *run) {
 func (m *Manager) endedAway(c *Container, r *run, x Exit, reason string) {
 	m.clearAway(c, r)
 	if !r.rec.Begun {
-		m.settleState(c, true)
+		c.settleState()
 		return
 	}
 	c.keepAddressLocked(r)
@@ -301,7 +301,7 @@ func (m *Manager) cutShort(c *Container, r *run) {
 }
 
 // settleState brings a state that only a living daemon can be in to one that fits.
-func (m *Manager) settleState(c *Container, cut bool) {
+func (c *Container) settleState() {
 	switch c.st.State {
 	case Creating:
 		c.st.State, c.st.Reason = Failed, cutReason

@@ -63,14 +63,13 @@ func (m *Manager) bodyExited(c *Container, e keeper.Exit) {
 		c.body, c.armed = nil, false
 		rest = m.departLocked(c, r, true)
 	}
-	if !armed && state.Alive() {
-		m.endedLocked(c, r) // unlocks
-		return
-	}
 	c.mu.Unlock()
-	if armed {
+	switch {
+	case armed:
 		m.janitor.later(rest)
 		m.tell(c, "status")
+	case state.Alive():
+		m.noteEnd(c, r)
 	}
 }
 
@@ -90,8 +89,13 @@ func exitOf(e keeper.Exit) Exit {
 	return x
 }
 
-// endedLocked brings a container whose run has ended to the state that its policy asks for, and unlocks c.mu.
-func (m *Manager) endedLocked(c *Container, r *run) {
+// noteEnd brings a container whose run has ended to the state that its policy asks for, once.
+func (m *Manager) noteEnd(c *Container, r *run) {
+	c.mu.Lock()
+	if c.body != r {
+		c.mu.Unlock()
+		return
+	}
 	x := r.exit.Exit
 	c.st.Exit = &x
 	c.st.PID = 0
@@ -122,7 +126,7 @@ func (m *Manager) endedLocked(c *Container, r *run) {
 	if err != nil {
 		m.log.Error("a container's end is no legal step", "id", c.id, "err", err)
 	}
-	m.giveBack(r)
+	m.giveBack(r.rec.Attachment)
 	close(r.ended)
 	m.told(c, ch, "code", strconv.Itoa(x.Code), "signal", x.Signal, "oom", strconv.FormatBool(x.OOM))
 	m.janitor.later(rest)

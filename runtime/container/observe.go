@@ -12,7 +12,7 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// Stat reads the counters of the living container; of one that does not run they are those of its last moment, or zero.
+// Stat reads the counters of the living container; of one that does not run they are zero, but for the limits.
 func (c *Container) Stat() (Stat, error) {
 	r, err := c.living()
 	if err != nil {

@@ -107,22 +107,10 @@ func (m *Manager) closePart(p *part) {
 			m.log.Debug("a slot did not close well", "id", p.id, "err", err)
 		}
 	}
-	m.release(p.att, p.group, p.netns, p.mntns)
-}
-
-// release gives back what a slot held, in the background: its kernel objects take their time to go.
-func (m *Manager) release(att *vpc.Attachment, group *cgroup.Group, files ...*os.File) {
+	// In the background: kernel objects take their time to go.
 	m.janitor.later(func() {
-		if att != nil {
-			if err := m.conf.Networks.Release(context.Background(), att); err != nil {
-				m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)
-			}
-		}
-		closeAll(files...)
-		if group != nil {
-			if err := group.Delete(); err != nil {
-				m.log.Warn("a cgroup stays behind", "err", err)
-			}
-		}
+		m.giveBack(p.att)
+		closeAll(p.netns, p.mntns)
+		m.deleteGroup(p.group)
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/runtime/boot"
 )
@@ -83,8 +85,7 @@ func (m *Manager) running(c *Container, r *run) {
 	}
 	m.told(c, ch, "pid", strconv.Itoa(r.rec.PID))
 	if ended {
-		c.mu.Lock()
-		m.endedLocked(c, r)
+		m.noteEnd(c, r)
 		return
 	}
 	m.saveSoon(c)
@@ -111,19 +112,24 @@ func (m *Manager) startFailed(c *Container, r *run, err error, byUser bool) erro
 	name := c.meta.Name
 	err = fault.Wrap(err, "cannot start container %s", name)
 	var ch change
+	var illegal error
 	if !byUser && c.spec.Restart.again(Exit{Code: 1}, c.backoff.inRow) {
 		wait := c.backoff.next(0)
-		ch, _ = c.toLocked(Restarting, err.Error()+"; again in "+wait.String())
+		ch, illegal = c.toLocked(Restarting, err.Error()+"; again in "+wait.String())
 		c.timer = time.AfterFunc(wait, func() { m.startAgain(c, Restarting) })
 	} else {
 		c.st.Wanted = false
-		ch, _ = c.toLocked(Failed, err.Error())
+		ch, illegal = c.toLocked(Failed, err.Error())
 		m.scheduleTTLLocked(c)
 	}
 	c.st.PID = 0
 	c.mu.Unlock()
 	if r != nil {
 		m.teardown(c, r, true)
+	}
+	if illegal != nil {
+		m.log.Error("a failed start is no legal step", "id", c.id, "err", illegal)
+		return err
 	}
 	m.told(c, ch)
 	m.save(c)
@@ -133,10 +139,10 @@ func (m *Manager) startFailed(c *Container, r *run, err error, byUser bool) erro
 // notExecuted is the sentence of a program that cannot be executed.
 func notExecuted(program string, op *boot.OpError) error {
 	err := fault.New(fault.KindOf(op), "execve %s: %w", program, op.Errno)
-	switch op.Errno.Error() {
-	case "no such file or directory":
+	switch op.Errno {
+	case unix.ENOENT:
 		return err.WithHint("the image has no such program, or not the interpreter it names")
-	case "exec format error":
+	case unix.ENOEXEC:
 		return err.WithHint("the program is for another processor, or a script without #! line")
 	}
 	return err

@@ -21,7 +21,8 @@ import (
 //	     creating                +--stop--> exited
 //
 // Failed is a start that came to nothing and that no policy repeats, or a record that cannot be read.
-// Every change goes through Container.toLocked, which looks it up in the table below.
+// Every change goes through Container.toLocked, which looks it up in the table below; only adoption, before anybody can see the
+// container, sets what it finds.
 type State string
 
 const (

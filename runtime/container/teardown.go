@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/net/vpc"
 	"github.com/containercloud/cc/runtime/cgroup"
 )
 
@@ -54,7 +55,7 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	if r.part != nil {
 		closeAll(r.part.netns)
 	}
-	m.giveBack(r)
+	m.giveBack(r.rec.Attachment)
 	if err := m.conf.Keeper.Drop(context.Background(), c.holdKey(r, "")); err != nil && m.ctx.Err() == nil {
 		m.log.Warn("the keeper did not let go", "container", id, "err", err)
 	}
@@ -67,10 +68,9 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	}
 }
 
-// giveBack returns the address of an ended run. It costs microseconds and comes before anybody hears of the end: a
+// giveBack returns an address. It costs microseconds and comes before anybody hears of the end: a
 // network may be deleted as soon as its last container is.
-func (m *Manager) giveBack(r *run) {
-	att := r.rec.Attachment
+func (m *Manager) giveBack(att *vpc.Attachment) {
 	if att == nil || m.conf.Networks == nil {
 		return
 	}

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strings"
 
@@ -40,8 +41,7 @@ func (m *Manager) update(ctx context.Context, c *Container, old, spec Spec, sett
 	meta := c.meta // only holders of op change it
 	meta.Version++
 	if err := writeRecord(c.dir, specFile, specRecord{meta, spec}); err != nil {
-		_ = m.applyLive(ctx, c, spec, old)
-		return fault.Wrap(err, "container %s", meta.Name)
+		return fault.Wrap(errors.Join(err, m.applyLive(ctx, c, spec, old)), "container %s", meta.Name)
 	}
 	names := make([]string, len(settings))
 	atStart := false
@@ -65,6 +65,28 @@ func (m *Manager) update(ctx context.Context, c *Container, old, spec Spec, sett
 	}
 	m.event("changed", meta, "settings", strings.Join(names, ","))
 	m.tell(c, append(names, "spec", "version")...)
+	return nil
+}
+
+// applyLive brings the live settings of the running container from one spec to the other.
+func (m *Manager) applyLive(ctx context.Context, c *Container, from, to Spec) error {
+	c.mu.Lock()
+	r := c.body
+	c.mu.Unlock()
+	if r == nil || r.exit != nil {
+		return nil
+	}
+	if a, b := limits(from), limits(to); a != b {
+		if err := r.group.Set(b); err != nil {
+			return fault.Wrap(errors.Join(err, r.group.Set(a)), "cannot change its limits")
+		}
+	}
+	if a, b := logPolicy(from), logPolicy(to); a != b {
+		if a.Direct != b.Direct {
+			return nil // what the streams are made of changes with the next start
+		}
+		return m.conf.Keeper.SetLogPolicy(ctx, string(c.id), b)
+	}
 	return nil
 }
 
