@@ -4,6 +4,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -18,6 +19,9 @@ type attachment struct {
 	tell                  func(message string) error // to the ctl
 	wait                  func() (end, error)        // when its streams have ended
 	eof                   func() error               // what ends the program's stdin
+	quit                  string                     // the message that ends the program
+
+	unread sync.Once // the first stream that nobody reads any more ends the program
 }
 
 // end is how a program ended: the line that tells it, and whether its streams may have ended before it did.
@@ -33,6 +37,7 @@ func (a *attachment) container(dir string) {
 	a.stdin, a.stdout, a.stderr = dir+"/stdin", dir+"/live/stdout", dir+"/live/stderr"
 	a.tell = func(m string) error { return t.fs.WriteFile(dir+"/ctl", m+"\n", false) }
 	a.eof = func() error { return a.tell("eof") }
+	a.quit = "stop timeout=1s"
 	a.wait = func() (end, error) { return t.exited(dir, a.c.opt.has("restart")) }
 }
 
@@ -76,10 +81,12 @@ func (a *attachment) run() (exitStatus, error) {
 		}
 	}
 	how, err := a.end(copies)
-	if c.tree.dry {
+	switch {
+	case c.tree.dry:
 		return 0, nil
-	}
-	if err != nil {
+	case is(err, syscall.EPIPE):
+		return exitUnread, nil
+	case err != nil:
 		return 0, a.lost(err)
 	}
 	return a.status(how.line)
@@ -96,7 +103,7 @@ func (a *attachment) end(copies []*copying) (end, error) {
 	how, err := a.wait()
 	errs = append(errs, err)
 	for _, s := range copies {
-		if how.partial && err == nil {
+		if how.partial && join(errs) == nil {
 			errs = append(errs, a.c.tree.followAgain(s.name, s.have, s.to))
 		}
 	}
@@ -163,6 +170,9 @@ func (a *attachment) copy(name string, w io.Writer) *copying {
 	go func() {
 		var err error
 		s.have, err = t.follow(name, f, 0, w)
+		if is(err, syscall.EPIPE) { // a program of this host would get SIGPIPE at its next write
+			a.unread.Do(func() { _ = a.tell(a.quit) })
+		}
 		s.done <- err
 	}()
 	return s

@@ -110,6 +110,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// closed is an output that nobody reads any more.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+// TestRunUnread: cc run ... | head ends the container as SIGPIPE would end a program of this host.
+func TestRunUnread(t *testing.T) {
+	f := newFake()
+	var errs strings.Builder
+	argv := []string{"run", "--rm", "--name", "job", "yes"}
+	code := run(argv, strings.NewReader(""), closed{}, &errs, func(string) FS { return f })
+	if code != exitUnread || errs.Len() > 0 || f.dirs["container/job"] {
+		t.Errorf("code %d, %q, container there: %v", code, errs.String(), f.dirs["container/job"])
+	}
+	if want := `container/job/ctl > "stop timeout=1s\n"`; f.log[1] != want {
+		t.Errorf("did %q, want %s", f.log, want)
+	}
+}
+
 func TestRunFailures(t *testing.T) {
 	for _, c := range []struct {
 		argv []string

@@ -80,6 +80,7 @@ func (c *call) session(s *signals, ctl File, dir, n string) *attachment {
 	a := &attachment{
 		c: c, signals: s, name: strings.TrimPrefix(dir, "container/"),
 		stdin: at + "/stdin", stdout: at + "/stdout", stderr: at + "/stderr",
+		quit: "signal KILL",
 		tell: func(m string) error {
 			_, err := ctl.Write([]byte(m + "\n"))
 			return err

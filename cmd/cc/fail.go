@@ -25,6 +25,7 @@ const (
 	exitNoExec      = 126 // the program cannot be executed
 	exitNoProgram   = 127 // the program is not there
 	exitInterrupted = 130
+	exitUnread      = 141 // run, exec: nobody reads the output any more; as of a program that SIGPIPE ended
 )
 
 // failure is what cc tells the user: a sentence, what to do about it, and the exit code.

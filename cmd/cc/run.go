@@ -12,7 +12,8 @@ var runVerb = verb{
 	long: `
 Without --detach, cc stays: the container's output is yours, signals go to it, and cc ends with its exit code
 (128+N when signal N ended it; 125 when it could not be made, 126 and 127 when CMD cannot be executed or is not
-there). The first Ctrl-C goes to the program, a second kills it, a third leaves it running.
+there). The first Ctrl-C goes to the program, a second kills it, a third leaves it running. When nobody reads the
+output any more (cc run ... | head) the container is stopped, and cc ends with 141.
 --detach prints the name and leaves the container running: cc logs, cc wait and cc stop go on from there.
 Without CMD the image's own command runs.`,
 	examples: []string{

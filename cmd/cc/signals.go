@@ -16,7 +16,7 @@ type signals struct{ c chan os.Signal }
 func catchSignals() *signals {
 	s := &signals{c: make(chan os.Signal, 16)}
 	signal.Notify(s.c, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1,
-		syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH)
+		syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGPIPE)
 	return s
 }
 
@@ -44,6 +44,8 @@ func (s *signals) forward(a *attachment, tty bool) {
 				continue
 			case syscall.SIGCONT:
 				continue // cc was stopped, not the program
+			case syscall.SIGPIPE:
+				continue // the write that met it failed with EPIPE
 			case syscall.SIGINT:
 				if interrupts++; interrupts == 2 {
 					a.c.note("killing %s; Ctrl-C again leaves it alone", a.name)
