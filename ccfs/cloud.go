@@ -173,7 +173,11 @@ func waited(r *tree.Request, m *words.Message, work func(context.Context) error,
 	}
 	ctx, cancel := context.WithTimeout(r, limit)
 	defer cancel()
-	return work(ctx)
+	err = work(ctx)
+	if err != nil && ctx.Err() == context.DeadlineExceeded && r.Err() == nil {
+		return fault.New(fault.Timeout, "cannot %s: not done after wait=%s", strings.Join(append([]string{m.Verb}, m.Args...), " "), text)
+	}
+	return err
 }
 
 // noMore refuses options and arguments that a verb does not know.

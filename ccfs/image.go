@@ -21,7 +21,7 @@ func (c *Cloud) images() *tree.Dir {
 	failures := new(object.Failures) // of jobs nobody waited for
 	return &tree.Dir{
 		Name: "image", Mode: 0755,
-		Doc: "Images that containers start from. pull and load answer at once and show in status; with wait=10m they answer at the end.",
+		Doc: "Images that containers start from. pull, load, import and gc answer at once and show in status; with wait=10m they answer at the end, and are ended when it is not reached by then.",
 		Files: []tree.File{
 			{Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs of the image store.", Verbs: c.imageVerbs(failures)},
 			{
@@ -44,7 +44,7 @@ func (c *Cloud) images() *tree.Dir {
 }
 
 func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
-	job := func(name, args, doc string, count int, options []string, work func(context.Context, *tree.Request, words.Message) error) tree.Verb {
+	verb := func(name, args, doc string, count int, options []string, run func(*tree.Request, words.Message) error) tree.Verb {
 		return tree.Verb{
 			Name: name, Args: args, Doc: doc,
 			Run: func(r *tree.Request, m words.Message) error {
@@ -54,23 +54,24 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 				if len(m.Args) < count {
 					return fault.New(fault.Invalid, "cannot %s: it takes %s", name, args)
 				}
-				return waited(r, &m, func(ctx context.Context) error { return work(ctx, r, m) }, failures.Add)
+				return run(r, m)
 			},
 		}
+	}
+	job := func(name, args, doc string, count int, options []string, work func(context.Context, *tree.Request, words.Message) error) tree.Verb {
+		return verb(name, args, doc, count, options, func(r *tree.Request, m words.Message) error {
+			return waited(r, &m, func(ctx context.Context) error { return work(ctx, r, m) }, failures.Add)
+		})
 	}
 	return []tree.Verb{
 		job("pull", "REF [platform=OS/ARCH] [insecure=on] [wait=DURATION]", "Fetch an image from its registry.", 1, []string{"platform", "insecure"}, c.pull),
 		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host.", 1, nil, c.load),
 		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host.", 2, nil, c.importTar),
-		job("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ context.Context, _ *tree.Request, m words.Message) error {
+		verb("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ *tree.Request, m words.Message) error {
 			return c.Images.Tag(m.Args[0], m.Args[1])
 		}),
-		job("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ context.Context, _ *tree.Request, m words.Message) error {
-			if i, err := c.Images.Find(m.Args[0]); err == nil && len(c.imageUsers(i)) == 0 {
-				c.Containers.DrainImage(i.Digest) // warm parts are no reason to keep it
-			}
-			_, err := c.Images.Remove(m.Args[0])
-			return err
+		verb("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ *tree.Request, m words.Message) error {
+			return c.removeImage(m.Args[0])
 		}),
 		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to.", 0, nil, func(ctx context.Context, _ *tree.Request, _ words.Message) error {
 			return c.collect(ctx)
@@ -91,6 +92,21 @@ func (c *Cloud) pull(ctx context.Context, r *tree.Request, m words.Message) erro
 	x, err := c.Images.Pull(ctx, m.Args[0], o, nil)
 	if err == nil {
 		c.Events.Add("pulled", "image/"+m.Args[0], "", "digest", x.Digest)
+	}
+	return err
+}
+
+// removeImage answers in the write. Warm parts are no reason to keep an image, and no user's business.
+func (c *Cloud) removeImage(ref string) error {
+	var users []string
+	if i, err := c.Images.Find(ref); err == nil {
+		if users = c.imageUsers(i); len(users) == 0 {
+			c.Containers.DrainImage(i.Digest)
+		}
+	}
+	_, err := c.Images.Remove(ref)
+	if fault.Is(err, fault.Busy) && len(users) > 0 {
+		return fault.New(fault.Busy, "cannot remove image %s: used by %s", ref, strings.Join(users, " "))
 	}
 	return err
 }
