@@ -153,10 +153,13 @@ func (f *text) waits(p []byte) bool {
 	case Scalar:
 		return false
 	case Document:
-		return isPiece(p) || len(p) >= 512 && p[len(p)-1] != '\n'
+		return isPiece(p) || len(p) >= vimPiece && p[len(p)-1] != '\n'
 	}
-	return isPiece(p) && p[len(p)-1] != '\n'
+	return (isPiece(p) || len(p) == vimPiece) && p[len(p)-1] != '\n'
 }
+
+// vimPiece is what vim copies a backup back by, after a write that was refused.
+const vimPiece = 256
 
 // isPiece recognizes what cp, cat and the kernel make of long texts: whole pages, or almost a whole MaxWrite.
 func isPiece(p []byte) bool {

@@ -41,7 +41,17 @@ echo 64M > memory
 for copy in auto yes no; do
 	vim -es -u NONE -N -c "set backupcopy=$copy" -c '%s/^memory .*/memory lots/' -c 'w' -c 'qa!' spec < /dev/null && fail no error
 	holds memory 67108864
+	has $M/self/error '"lots" is not a size'
 done
+# vim puts a file back in pieces of 256 bytes, which are no documents in themselves.
+for i in $(seq 10 50); do echo "allow in tcp $i from x"; done > $T/before # 23 bytes each: a piece ends in "all"
+cp $T/before $N/firewall/rules
+for copy in auto yes no; do
+	vim -es -u NONE -N -c "set backupcopy=$copy backupskip=" -c 's/allow/permit/' -c 'w' -c 'qa!' $N/firewall/rules < /dev/null && fail no error
+	cmp $N/firewall/rules $T/before || fail vim $copy changed it
+	has $M/self/error permit
+done
+eq "$(grep -v permit $N/error)" ""
 `},
 	"edit/rename-by-hand": {Text: `
 printf 'image busybox\nmemory 1M\n' > spec.new && mv spec.new spec; holds image busybox; holds memory 1048576
