@@ -30,7 +30,7 @@ func (c *Cloud) containers() *tree.Dir {
 			}, {
 				Name: "index", Kind: tree.Table, Mode: 0444, Volatile: true,
 				Syntax: "NAME ID STATE SINCE IMAGE VPC IP EXIT RESTARTS CREATED COMMAND",
-				Doc:    "One line a container; `-` is nothing.",
+				Doc:    "One line a container; `-` is nothing. Of one that runs image and vpc are those it runs with.",
 				Read:   c.containerIndex,
 			},
 		},
@@ -186,6 +186,7 @@ func containerStatus(r *tree.Request) []words.Opt {
 		add("armed", "on")
 	}
 	add("restarts", strconv.Itoa(s.Restarts))
+	add("next", strings.Join(s.Next, " "))
 	add("image", s.Digest)
 	add("vpc", s.VPC)
 	if s.IP.IsValid() {
@@ -210,14 +211,17 @@ func (c *Cloud) containerIndex(*tree.Request) ([]byte, error) {
 	var b strings.Builder
 	for _, x := range c.Containers.List() {
 		m, spec, s := x.Meta(), x.Spec(), x.Status()
-		exit, ip := "", ""
+		exit, ip, image, network := "", "", spec.Image, spec.VPC
+		if s.State.Alive() { // what it runs with, whatever is set for the next start
+			image, network = s.Image, s.VPC
+		}
 		if s.Exit != nil {
 			exit = strconv.Itoa(s.Exit.Code)
 		}
 		if s.IP.IsValid() {
 			ip = s.IP.Addr().String()
 		}
-		b.WriteString(row(m.Name, string(m.ID), string(s.State), stamp(s.Since), spec.Image, spec.VPC, ip, exit,
+		b.WriteString(row(m.Name, string(m.ID), string(s.State), stamp(s.Since), image, network, ip, exit,
 			strconv.Itoa(s.Restarts), stamp(m.Created), words.Join(spec.Args)))
 	}
 	return []byte(b.String()), nil

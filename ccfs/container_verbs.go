@@ -9,7 +9,6 @@ import (
 
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/fault"
-	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/container"
 	"github.com/containercloud/cc/words"
 )
@@ -28,7 +27,7 @@ func (c *Cloud) runVerb(name string) tree.Verb {
 
 func (c *Cloud) run(r *tree.Request, m words.Message, start bool) error {
 	name, _ := m.Take("name")
-	labels, err := takeLabels(&m)
+	labels, err := tree.TakeLabels(&m)
 	if err != nil {
 		return fault.Wrap(err, "cannot run container")
 	}
@@ -36,39 +35,20 @@ func (c *Cloud) run(r *tree.Request, m words.Message, start bool) error {
 		return fault.New(fault.Invalid, "cannot run container: what is %q?", m.Args[0]).
 			WithHint("options are key=value, the command stands after ` -- `")
 	}
-	change := func(s *container.Spec) error {
-		if m.HasCmd {
-			s.Args = m.Cmd
-		}
-		return containerRows.SetOpts(s, renamed(m.Opts))
-	}
-	make := c.Containers.Create
-	if start && labels == nil {
-		make = c.Containers.Run
-	}
-	x, err := make(r, name, r.Caller.UID, r.Caller.GID, change)
+	x, err := c.Containers.Make(r, container.New{
+		Name: name, UID: r.Caller.UID, GID: r.Caller.GID, Labels: labels, Start: start,
+		Spec: func(s *container.Spec) error {
+			if m.HasCmd {
+				s.Args = m.Cmd
+			}
+			return containerRows.SetOpts(s, renamed(m.Opts))
+		},
+	})
 	if err != nil {
 		return err
 	}
-	if labels != nil {
-		if err := c.label(r, x, labels, start); err != nil {
-			return err
-		}
-	}
 	r.Reply(x.Meta().Name + " " + string(x.Meta().ID) + "\n")
 	return nil
-}
-
-// label finishes a run that has labels: they are there before the container starts, and a failure leaves nothing.
-func (c *Cloud) label(r *tree.Request, x *container.Container, labels map[string]string, start bool) error {
-	err := x.SetMeta(r, func(m *object.Meta) error { m.Labels = labels; return nil })
-	if err == nil && start {
-		err = x.Start(r)
-	}
-	if err != nil {
-		_ = c.Containers.Delete(context.WithoutCancel(r), x, true)
-	}
-	return err
 }
 
 // renamed maps the words that command lines use to the names of settings.
@@ -86,24 +66,6 @@ func renamed(opts []words.Opt) []words.Opt {
 	return out
 }
 
-func takeLabels(m *words.Message) (map[string]string, error) {
-	var labels map[string]string
-	for {
-		text, ok := m.Take("label")
-		if !ok {
-			return labels, nil
-		}
-		k, v, _ := strings.Cut(text, "=")
-		if k == "" || strings.ContainsAny(k, " \t\n'#") {
-			return nil, fault.New(fault.Invalid, "%q is no label", text).WithHint("label=KEY=VALUE")
-		}
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[k] = v
-	}
-}
-
 // containerVerbs are the words of a container's ctl.
 func (c *Cloud) containerVerbs() []tree.Verb {
 	verb := func(name, args, doc string, run func(*tree.Request, words.Message) error) tree.Verb {
@@ -117,7 +79,7 @@ func (c *Cloud) containerVerbs() []tree.Verb {
 			func(r *tree.Request, m words.Message) error { return now(r, m, the(r).Start, container.Running) }),
 		verb("stop", "[timeout=DURATION] [wait=DURATION]", "Send stop.signal; kill what is left after the timeout.", stop),
 		verb("kill", "[SIGNAL]", "Kill every process, or send a signal to the first one. No restart policy undoes it.", kill),
-		verb("restart", "[wait=DURATION]", "Stop, then start.",
+		verb("restart", "[wait=DURATION]", "Stop, then start. Answers when the command runs again, or says why it does not.",
 			func(r *tree.Request, m words.Message) error { return now(r, m, the(r).Restart, container.Running) }),
 		verb("pause", "", "Freeze every process.",
 			func(r *tree.Request, m words.Message) error { return now(r, m, the(r).Pause, container.Paused) }),

@@ -96,7 +96,7 @@ func (c *Cloud) createVPC(r *tree.Request, m words.Message) error {
 	if !ok || len(m.Args) > 0 || m.HasCmd {
 		return fault.New(fault.Invalid, "cannot create vpc: no name given").WithHint("create name=foo cidr=10.1.0.0/24")
 	}
-	labels, err := takeLabels(&m)
+	labels, err := tree.TakeLabels(&m)
 	if err != nil {
 		return fault.Wrap(err, "cannot create vpc %s", name)
 	}

@@ -151,10 +151,32 @@ func labelsRow() File {
 }
 
 func checkLabel(key, value string) error {
-	if len(key) > 253 || len(value) > 4096 || strings.ContainsAny(key, "=,'\"\n") {
-		return fault.New(fault.Invalid, "bad label %q", key).WithHint("KEY is up to 253 letters without = , and quotes")
+	if key == "" || key[0] == '#' || len(key) > 253 || len(value) > 4096 || strings.ContainsAny(key, " \t\n=,'\"") {
+		return fault.New(fault.Invalid, "%q is no label", key).WithHint("KEY is up to 253 letters without blanks = , and quotes")
 	}
 	return nil
+}
+
+// TakeLabels takes every label=KEY=VALUE out of a message, by the rules of the file labels.
+func TakeLabels(m *words.Message) (map[string]string, error) {
+	var labels map[string]string
+	var rest []words.Opt
+	for _, o := range m.Opts {
+		if o.Key != "label" {
+			rest = append(rest, o)
+			continue
+		}
+		k, v, _ := strings.Cut(o.Value, "=")
+		if err := checkLabel(k, v); err != nil {
+			return nil, err
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[k] = v
+	}
+	m.Opts = rest
+	return labels, nil
 }
 
 func errorRow() File {

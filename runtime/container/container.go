@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,6 +88,15 @@ func (c *Container) Status() Status {
 	defer c.mu.Unlock()
 	st := c.st
 	st.Warm = c.armed
+	if r := c.bodyAliveLocked(); r != nil {
+		st.Image = r.rec.Spec.Image
+		st.Digest, _, _ = strings.Cut(c.layer, " ")
+		for _, s := range Changed(r.rec.Spec, c.spec) {
+			if s.When == AtStart {
+				st.Next = append(st.Next, s.Name)
+			}
+		}
+	}
 	if c.spec.Disk != Max {
 		st.Notes = append(st.Notes[:len(st.Notes):len(st.Notes)], "disk is kept, not enforced: there are no volumes yet")
 	}

@@ -63,6 +63,9 @@ func (m *Manager) create(n New) (*Container, error) {
 	if err := spec.Validate(n.UID); err != nil {
 		return nil, err
 	}
+	if err := m.checkNetwork(&spec); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC()
 	meta := object.Meta{ID: object.NewID(), Name: n.Name, Created: now, Version: 1, UID: n.UID, GID: n.GID, Labels: maps.Clone(n.Labels)}
 	c := newContainer(m, filepath.Join(m.dir, string(meta.ID)), meta, spec, Status{State: Defined, Since: now})

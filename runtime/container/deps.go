@@ -32,6 +32,7 @@ type Config struct {
 
 // Networks connects containers; it is *vpc.Manager.
 type Networks interface {
+	Get(nameOrID string) (*vpc.VPC, error)
 	Attach(ctx context.Context, vpc string, netns *os.File, o vpc.AttachOptions) (*vpc.Attachment, error)
 	Assign(ctx context.Context, a *vpc.Attachment, container object.ID, name string) error
 	Release(ctx context.Context, a *vpc.Attachment) error

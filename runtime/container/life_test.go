@@ -1,6 +1,7 @@
 package container
 
 import (
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,7 +78,7 @@ func TestStartFailsWithASentence(t *testing.T) {
 		{func(s *Spec) { s.Args = []string{"/etc/passwd"} }, fault.Denied, "execve /etc/passwd"},
 		{func(s *Spec) { s.Image = "absent" }, fault.NotFound, "absent"},
 		{func(s *Spec) { s.User = "nobody-here" }, fault.NotFound, "nobody-here"},
-		{func(s *Spec) { s.VPC = "absent" }, fault.NotFound, "absent"},
+		{func(s *Spec) { s.IP = netip.MustParseAddr("10.1.0.9") }, fault.Invalid, "it has the ip 10.1.0.9 and no vpc"},
 	} {
 		x, err := c.Create(ctxFor(t), "bad", 0, 0, func(s *Spec) error {
 			s.Image, s.Args = "bb", []string{"true"}

@@ -98,6 +98,9 @@ func (m *Manager) prepare(ctx context.Context, c *Container, wait bool) (_ *run,
 	if err != nil {
 		return nil, err
 	}
+	if p.spec.IP.IsValid() && p.spec.VPC == "" {
+		return nil, fault.New(fault.Invalid, "it has the ip %s and no vpc", p.spec.IP).WithHint("set vpc, or empty ip")
+	}
 	if err := c.left(ctx); err != nil {
 		return nil, err
 	}
@@ -154,7 +157,7 @@ func (m *Manager) occupy(r *run, p *part) {
 // furnish gives the slot its files and arms it. Arming goes on in the container's process while the record is written and the keeper
 // is told.
 func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, wait bool) error {
-	r.rec.Process, r.rec.Caps, r.rec.Init = p.process, p.caps, p.spec.Init
+	r.rec.Spec, r.rec.Process, r.rec.Caps, r.rec.Init = p.spec, p.process, p.caps, p.spec.Init
 	r.rec.Seccomp = p.spec.Seccomp
 	var files fileList
 	defer files.close()

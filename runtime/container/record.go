@@ -42,6 +42,7 @@ type runRecord struct {
 	TTY        bool            `json:"tty,omitempty"`
 	Stdin      bool            `json:"stdin,omitempty"`
 	Init       bool            `json:"init,omitempty"`
+	Spec       Spec            `json:"spec"`    // as it was at the start
 	Process    boot.Process    `json:"process"` // what exec sessions take their defaults from
 	Caps       []string        `json:"caps"`
 	Seccomp    string          `json:"seccomp"`

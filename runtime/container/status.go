@@ -20,6 +20,8 @@ type Status struct {
 	IP     netip.Prefix `json:"ip,omitzero"`
 	MAC    string       `json:"mac,omitempty"`
 	VPC    string       `json:"vpc,omitempty"`
+	Image  string       `json:"-"` // of what runs, as its spec named it at the start
+	Next   []string     `json:"-"` // settings that have changed since then and count at the next start
 
 	Warm  bool     `json:"-"`               // armed: the next start is one message
 	Notes []string `json:"notes,omitempty"` // what a setting cannot do on this host, in sentences

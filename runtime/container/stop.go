@@ -20,19 +20,60 @@ func (c *Container) Stop(ctx context.Context, timeout time.Duration) error {
 	return c.m.stop(c, timeout, false)
 }
 
-// Restart is Stop, waiting for the end in the background, and Start.
+// Restart is Stop and, when everything has ended, Start: it answers as Start does. One that is not waited for long enough
+// goes on.
 func (c *Container) Restart(ctx context.Context) error {
-	if err := c.lock(ctx); err != nil {
+	before, err := c.beginRestart(ctx)
+	if err != nil || before.IsZero() {
 		return err
+	}
+	return c.restarted(ctx, before)
+}
+
+// beginRestart stops the container for a start that follows, and returns when it was started before; the zero time when nothing
+// was to be stopped, so that it is started already.
+func (c *Container) beginRestart(ctx context.Context) (before time.Time, err error) {
+	if err := c.lock(ctx); err != nil {
+		return before, err
 	}
 	defer c.unlock()
 	if err := c.legal("restart"); err != nil {
-		return err
+		return before, err
 	}
-	if !c.State().Alive() {
-		return c.m.start(c, true)
+	c.mu.Lock()
+	alive := c.st.State.Alive()
+	if alive {
+		before = c.st.Started
 	}
-	return c.m.stop(c, -1, true)
+	c.mu.Unlock()
+	if !alive {
+		return before, c.m.start(c, true)
+	}
+	return before, c.m.stop(c, -1, true)
+}
+
+// restarted waits for the start behind the one at that time.
+func (c *Container) restarted(ctx context.Context, before time.Time) error {
+	for {
+		c.mu.Lock()
+		st, state, name, moved := c.st, c.stateLocked(), c.meta.Name, c.moved
+		c.mu.Unlock()
+		switch {
+		case state == Gone:
+			return fault.New(fault.NotFound, "container %s was deleted", name)
+		case !st.Started.Equal(before):
+			return nil
+		case state == Failed:
+			return fault.New(fault.Busy, "%s", st.Reason)
+		case state == Exited && !st.Wanted:
+			return fault.New(fault.Interrupted, "cannot restart container %s: it was stopped again", name)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // stop brings the container to its end; again says that it is to be started after it. c.op is held.

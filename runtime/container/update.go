@@ -27,6 +27,11 @@ func (c *Container) Update(ctx context.Context, change func(*Spec) error) error 
 	if err := spec.Validate(meta.UID); err != nil {
 		return err
 	}
+	if spec.VPC != old.VPC {
+		if err := c.m.checkNetwork(&spec); err != nil {
+			return err
+		}
+	}
 	settings := Changed(old, spec)
 	if len(settings) == 0 {
 		return nil
@@ -52,7 +57,7 @@ func (m *Manager) update(ctx context.Context, c *Container, old, spec Spec, sett
 	c.mu.Lock()
 	c.spec, c.meta = spec, meta
 	if old.Image != spec.Image {
-		c.st.Digest = "" // found anew at the next start
+		c.st.Digest = "" // found anew at the next start; what runs has the digest of its layer
 	}
 	c.mu.Unlock()
 	if atStart {
@@ -87,6 +92,19 @@ func (m *Manager) applyLive(ctx context.Context, c *Container, from, to Spec) er
 		}
 		return m.conf.Keeper.SetLogPolicy(ctx, string(c.id), b)
 	}
+	return nil
+}
+
+// checkNetwork refuses a network that there is not, and puts a name in the place of an id.
+func (m *Manager) checkNetwork(s *Spec) error {
+	if s.VPC == "" || m.conf.Networks == nil {
+		return nil
+	}
+	v, err := m.conf.Networks.Get(s.VPC)
+	if err != nil {
+		return fault.Wrap(err, "cannot set vpc")
+	}
+	s.VPC = v.Meta().Name
 	return nil
 }
 
