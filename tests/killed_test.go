@@ -23,7 +23,7 @@ func TestKilledDaemonLeavesNobodyWaiting(t *testing.T) {
 	h, err := newHost(binaries(t), t.TempDir())
 	must(t, err)
 	defer h.close(t)
-	root := fmt.Sprintf("/proc/%d/root/cc", h.holder.Process.Pid)
+	root := h.root()
 	for _, c := range []struct {
 		name   string
 		before func(t *testing.T)
