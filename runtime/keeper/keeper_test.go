@@ -361,6 +361,26 @@ func TestRestartUnderTheSameID(t *testing.T) {
 	c.Ack("box")
 }
 
+// Who kills a container need not wait for its end before the next takes its name.
+func TestRenameAfterKill(t *testing.T) {
+	b := newBed(t)
+	c := b.client()
+	old := b.spawn(c, "a", allNamespaces, keeper.IDMap{})
+	for i := range 20 {
+		if err := c.Keep(b.ctx, "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		next := b.spawn(c, fmt.Sprint("slot/", i), allNamespaces, keeper.IDMap{})
+		if err := unix.PidfdSendSignal(int(old.PidFD.Fd()), unix.SIGKILL, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Adopt(b.ctx, fmt.Sprint("slot/", i), keeper.Adoption{ID: "a"}); err != nil {
+			t.Fatal(i, err)
+		}
+		old = next
+	}
+}
+
 func TestEscrow(t *testing.T) {
 	b := newBed(t)
 	c := b.connect()

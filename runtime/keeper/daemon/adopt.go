@@ -68,7 +68,8 @@ func (k *keeper) waitsForNobody(m wire.Adopt) bool {
 	return m.From != "" && m.From != m.ID && k.kids[m.ID] == nil
 }
 
-// renamable finds the process and waits until the one that had the new name before has written its last log byte.
+// renamable finds the process and waits until the one that had the new name before, dead or just killed, has written its last
+// log byte.
 func (k *keeper) renamable(from, to string) (*kid, error) {
 	k.mu.Lock()
 	c, old := k.kids[from], k.kids[to]
@@ -86,7 +87,7 @@ func (k *keeper) renamable(from, to string) (*kid, error) {
 	k.mu.Lock()
 	exited := old.exited
 	k.mu.Unlock()
-	if !exited {
+	if !exited && !dying(old.pid) {
 		return nil, unix.EEXIST
 	}
 	<-old.done

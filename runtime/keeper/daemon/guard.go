@@ -80,15 +80,9 @@ func (k *keeper) lookAtServers() {
 	}
 }
 
-// ended reports whether the server is gone, or has only to leave the kernel: its first thread has SIGKILL pending, or is a
-// zombie with an exit code (proc_pid_stat(5), fields 31 and 52).
+// ended reports whether the server is gone, or has only to leave the kernel.
 func (g guard) ended() bool {
-	if startTime(g.pid) != g.start {
-		return true
-	}
-	pending, _ := stat(g.pid, 31)
-	code, _ := stat(g.pid, 52)
-	return pending&(1<<(unix.SIGKILL-1)) != 0 || code != 0
+	return startTime(g.pid) != g.start || dying(g.pid)
 }
 
 // abort tells the kernel to end a FUSE connection, through a fusectl file system (Documentation/filesystems/fuse) of our own:
