@@ -14,8 +14,8 @@
 //	    layer/{upper,work}   what it changed in its root file system, in container ids
 //	    app/           mounted at /app, kept until the container is deleted
 //	    logs/          stdout and stderr, kept by the keeper
-//	    etc/           hosts, hostname, resolv.conf
-//	STATE/warm/UUID/   directories made in advance; a new container takes one over by one rename
+//	STATE/warm/UUID/   directories made in advance; a new container takes one over by one rename, and one that changed
+//	                   nothing gives it back
 //
 // Nothing here waits for a disk: a record is complete or absent after a kill at any moment, and after a
 // power failure no container runs that a record could be wrong about.
@@ -23,7 +23,7 @@
 // # Locks
 //
 // Container.op (a channel of one) is held through an operation on its life: start, stop, delete, rename,
-// update. Below it, in this order: Container.mu (state), Manager.mu (names, ids, shutting down), the locks of pools and
-// janitor. Container.mu and those below it are held for a few assignments, never over a system call that may wait.
+// update. Below it, in this order: saveState.write (a record being written), Container.mu (state), Session.mu, Manager.mu
+// (names, ids, shutting down), the locks of pools, janitor and rootfs. Container.mu and those below it are held for a few assignments, never over a system call that may wait.
 // Signals, kills and reads take no op: they reach a container in the middle of a stop.
 package container

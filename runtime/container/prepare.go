@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -185,7 +186,7 @@ func (m *Manager) furnish(ctx context.Context, p *plan, r *run, fs *rootfs, wait
 		return err
 	}
 	armed := make(chan error, 1)
-	go func() { armed <- r.slot.Arm(ctx, cfg) }()
+	now(func() { armed <- r.slot.Arm(ctx, cfg) })
 	err = m.keep(ctx, p, r, adopt, wait)
 	return errors.Join(<-armed, err)
 }
@@ -269,7 +270,7 @@ func (m *Manager) slotFor(ctx context.Context, p *plan) <-chan made {
 			return out
 		}
 	}
-	go func() { out <- m.makeSlot(ctx, key, o) }()
+	now(func() { out <- m.makeSlot(ctx, key, o) })
 	return out
 }
 
@@ -307,6 +308,13 @@ func (m *Manager) makeSlot(ctx context.Context, key slotKey, o partOptions) made
 	}
 	part, err := m.newPart(ctx, key, o)
 	return made{part, err}
+}
+
+// now runs f in a goroutine that gets the thread at once: a new goroutine otherwise waits until its maker does, or until another
+// thread, which sleeps 50 us before it may, steals it.
+func now(f func()) {
+	go f()
+	runtime.Gosched()
 }
 
 func subset(a, b []string) bool {
