@@ -127,7 +127,7 @@ func (m *Manager) settle(c *Container) error {
 	c.mu.Lock()
 	c.rootfs, c.app = home.rootfs, home.app
 	if c.rootfs != nil {
-		if time.Since(c.rootfs.newest) < settling {
+		if !m.host.fineTimes && time.Since(c.rootfs.newest) < settling {
 			c.rootfs.newest = time.Time{}
 		}
 		c.layer = layerOf(c.rootfs.digest, c.rootfs.host)

@@ -42,9 +42,10 @@ type Manager struct {
 
 // hostInfo is what was found out about the host once.
 type hostInfo struct {
-	boot    string     // boot id
-	ids     boot.IDMap // the containers' user namespace; zero where the state directory cannot be mapped
-	note    string     // why ids is zero
+	boot      string     // boot id
+	ids       boot.IDMap // the containers' user namespace; zero where the state directory cannot be mapped
+	note      string     // why ids is zero
+	fineTimes bool       // every change of a file has a time of its own
 }
 
 // Get finds a container by name, id or unique beginning of an id (at least 4 characters).

@@ -139,6 +139,7 @@ func (m *Manager) lookAtHost() error {
 		return err
 	}
 	m.host.boot = strings.TrimSpace(string(id))
+	m.host.fineTimes = fineTimes(m.conf.State)
 	if err := m.probeMaps(); err != nil {
 		m.host.note = "no user namespace: " + err.Error()
 		m.log.Warn("containers get no user namespace", "err", err)

@@ -108,6 +108,11 @@ func (m *Manager) newHome(digest string) (*home, error) {
 	if digest == "" {
 		return h, nil
 	}
+	return h, m.furnishHome(h, digest)
+}
+
+// furnishHome mounts the image's root over a home. On failure nothing is left of the home.
+func (m *Manager) furnishHome(h *home, digest string) error {
 	img, err := m.conf.Images.Find(digest)
 	if err == nil {
 		err = m.conf.Images.Use(img.Digest, warmUser(h.dir))
@@ -126,9 +131,8 @@ func (m *Manager) newHome(digest string) (*home, error) {
 	}
 	if err != nil {
 		h.close(m)
-		return nil, err
 	}
-	return h, nil
+	return err
 }
 
 // makeTargets makes the places of the runtime's mounts that the image lacks, which else the start would do (60 us for each). Where

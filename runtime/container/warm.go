@@ -129,14 +129,21 @@ func (w *warm) slot(k slotKey) *part {
 	return p
 }
 
-// home takes a directory: one with the root file system of the spec's image where there is one.
+// home takes a directory: one with the root file system of the spec's image where there is one. When there is none it is
+// furnished now, as a home that may come back (recycle.go).
 func (w *warm) home(s Spec) (*home, error) {
-	if w.most > 0 {
-		if h := w.takeHome(w.m.warmDigest(s)); h != nil {
-			return h, nil
-		}
+	if w.most == 0 {
+		return w.m.newHome("")
 	}
-	return w.m.newHome("")
+	digest := w.m.warmDigest(s)
+	h := w.takeHome(digest)
+	switch {
+	case h == nil:
+		return w.m.newHome(digest)
+	case h.rootfs == nil && digest != "":
+		return h, w.m.furnishHome(h, digest)
+	}
+	return h, nil
 }
 
 func (w *warm) takeHome(digest string) *home {
