@@ -120,7 +120,8 @@ type Adoption struct {
 	Stderr  *os.File            //
 	Policy  logs.Policy         // of both logs
 	Streams []Stream            // with Policy.Direct, which has no pipes: the logs there are
-	Hold    map[string]*os.File // as Hold does; at most 16
+	Hold    map[string]*os.File // descriptors to keep, by key, in place of those that were there; at most 16. Forget of an
+	// id drops the key of that name and those below it (ID/...)
 }
 
 // Adopt makes a process a container in one message: it gets a name, outlives ccd, its exit is recorded durably, its logs
@@ -157,13 +158,6 @@ func (c *Client) Adopt(ctx context.Context, id string, a Adoption) error {
 func (c *Client) Keep(ctx context.Context, id string, dir *os.File) error {
 	m := wire.Adopt{ID: id, Keep: true, Dir: dir != nil}
 	return fault.Wrap(c.adopt(ctx, m, []*os.File{dir}), "cannot keep %s", id)
-}
-
-// Log starts to drain a pipe into DIR/stdout or DIR/stderr; with p.Direct there is no pipe. Both logs of a process are in
-// one directory. A log that ran before under this id and stream is brought to its end first.
-func (c *Client) Log(ctx context.Context, id string, s Stream, pipe, dir *os.File, p logs.Policy) error {
-	m := wire.Adopt{ID: id, LogDir: true, Logs: []wire.Log{{Stream: s, Pipe: pipe != nil, Policy: wire.Policy(p)}}}
-	return fault.Wrap(c.adopt(ctx, m, []*os.File{dir, pipe}), "cannot log %s", id)
 }
 
 // adopt sends the message with duplicates of the files that are there, and notes them in the ledger.
@@ -217,33 +211,7 @@ func (c *Client) SetLogPolicy(ctx context.Context, id string, p logs.Policy) err
 	return nil
 }
 
-// CutLog drops all that a running log keeps.
-func (c *Client) CutLog(ctx context.Context, id string, s Stream) error {
-	_, _, err := c.call(ctx, wire.OpCut, wire.Cut{ID: id, Stream: s}.Encode())
-	return fault.Wrap(err, "cannot cut the log of %s", id)
-}
-
-// Hold has the keeper keep a descriptor under a key, in place of one that was there. Forget of an id drops the
-// key of that name and those below it (ID/...).
-func (c *Client) Hold(ctx context.Context, key string, f *os.File) error {
-	fd, err := dup(f)
-	if err == nil && fd < 0 {
-		err = fault.New(fault.Invalid, "no file")
-	}
-	if err != nil {
-		return fault.Wrap(err, "cannot hold %s", key)
-	}
-	if _, _, err := c.call(ctx, wire.OpHold, wire.Text{S: key}.Encode(), fd); err != nil {
-		unix.Close(fd)
-		return fault.Wrap(err, "cannot hold %s", key)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ledger.hold(key, fd)
-	return nil
-}
-
-// Fetch returns a duplicate of what Hold was given.
+// Fetch returns a duplicate of a descriptor that was handed over with Adoption.Hold.
 func (c *Client) Fetch(ctx context.Context, key string) (*os.File, error) {
 	_, files, err := c.call(ctx, wire.OpFetch, wire.Text{S: key}.Encode())
 	if err != nil {
@@ -297,45 +265,16 @@ type State struct {
 
 // List returns all processes in the order of their ids.
 func (c *Client) List(ctx context.Context) ([]State, error) {
-	var list []State
-	for after := ""; ; {
-		b, _, err := c.call(ctx, wire.OpList, wire.Text{S: after}.Encode())
-		if err != nil {
-			return nil, fault.Wrap(err, "cannot list what the keeper has")
-		}
-		m, err := wire.DecodeStates(b)
-		if err != nil {
-			return nil, fault.Wrap(err, "cannot list what the keeper has")
-		}
-		for _, s := range m.List {
-			list = append(list, State{s.ID, int(s.PID), s.Start, s.Kept, s.Child, s.Exited,
-				s.Streams&(1<<Stdout) != 0, s.Streams&(1<<Stderr) != 0, s.Received, s.Dropped})
-		}
-		if !m.More || len(m.List) == 0 {
-			return list, nil
-		}
-		after = list[len(list)-1].ID
+	states, err := listAll(ctx, c.call)
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot list what the keeper has")
 	}
-}
-
-// Holds returns the keys of all held descriptors.
-func (c *Client) Holds(ctx context.Context) ([]string, error) {
-	var list []string
-	for after := ""; ; {
-		b, _, err := c.call(ctx, wire.OpHolds, wire.Text{S: after}.Encode())
-		if err != nil {
-			return nil, fault.Wrap(err, "cannot list what the keeper holds")
-		}
-		m, err := wire.DecodeNames(b)
-		if err != nil {
-			return nil, fault.Wrap(err, "cannot list what the keeper holds")
-		}
-		list = append(list, m.List...)
-		if !m.More || len(m.List) == 0 {
-			return list, nil
-		}
-		after = list[len(list)-1]
+	list := make([]State, len(states))
+	for i, s := range states {
+		list[i] = State{s.ID, int(s.PID), s.Start, s.Kept, s.Child, s.Exited,
+			s.Streams&(1<<Stdout) != 0, s.Streams&(1<<Stderr) != 0, s.Received, s.Dropped}
 	}
+	return list, nil
 }
 
 // Shutdown kills everything the keeper has, waits for it, and ends the keeper. The client is closed.

@@ -172,21 +172,6 @@ func (c *Client) upgradeTo(ctx context.Context, l *link, tag string) (wire.Hello
 	return h, nil
 }
 
-// Upgrade executes another build of the keeper in its place, children and descriptors staying.
-func (c *Client) Upgrade(ctx context.Context, binary string) error {
-	tag, err := tagOf(binary)
-	if err != nil {
-		return fault.Wrap(err, "cannot upgrade the keeper")
-	}
-	f, err := openBinary(binary)
-	if err != nil {
-		return fault.Wrap(err, "cannot upgrade the keeper")
-	}
-	defer unix.Close(f)
-	_, _, err = c.call(ctx, wire.OpUpgrade, wire.Text{S: tag}.Encode(), f)
-	return fault.Wrap(err, "cannot upgrade the keeper")
-}
-
 func openBinary(path string) (int, error) {
 	return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }

@@ -290,7 +290,7 @@ func TestWatchClaimsAStray(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	b := newBed(t)
 	b.o.Binary = built(t)
-	c := b.client()
+	c := b.connect()
 	x, y := b.box(c, "one"), b.box(c, "two")
 	stop := lines(x.out, "out")
 	pid := c.PID()
@@ -301,8 +301,11 @@ func TestUpgrade(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond)
-		if err := c.Upgrade(b.ctx, newer); err != nil {
-			t.Fatal(err)
+		c.Close()
+		b.o.Binary = newer
+		c = b.connect()
+		if has, err := os.ReadFile(fmt.Sprintf("/proc/%d/exe", c.PID())); err != nil || len(has) != len(exe)+1 || has[len(exe)] != byte(i) {
+			t.Fatalf("the keeper did not become build %d: %d bytes, %v", i, len(has), err)
 		}
 	}
 	n := stop()
@@ -315,8 +318,11 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	checkLines(t, x.log(t, "stdout"), "out", n)
-	if err := c.Upgrade(b.ctx, "/etc/passwd"); err == nil {
-		t.Error("upgraded to a text file")
+	c.Close()
+	b.o.Binary = "/etc/passwd" // no program: the keeper that there is goes on
+	c = b.client()
+	if c.PID() != pid {
+		t.Errorf("keeper %d in place of %d", c.PID(), pid)
 	}
 	z := b.spawn(c, "three", allNamespaces, keeper.IDMap{})
 	z.exit(1)

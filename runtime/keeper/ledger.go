@@ -182,7 +182,7 @@ func (g *ledger) close() {
 // reconcile makes keeper and ledger equal: what only the keeper has is copied, what only the ledger has is
 // handed over. No call is answered meanwhile, so the ledger does not change but by exits and by what Watch asks for.
 func (c *Client) reconcile(ctx context.Context, l *link) error {
-	states, err := listAll(ctx, l)
+	states, err := listAll(ctx, l.call)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (c *Client) handOver(ctx context.Context, l *link, id string) {
 }
 
 func (c *Client) reconcileHolds(ctx context.Context, l *link) error {
-	names, err := namesAll(ctx, l)
+	names, err := namesAll(ctx, l.call)
 	if err != nil {
 		return err
 	}
@@ -287,38 +287,37 @@ func (c *Client) reconcileHolds(ctx context.Context, l *link) error {
 	return nil
 }
 
-func listAll(ctx context.Context, l *link) (all []wire.State, err error) {
-	for after := ""; ; {
-		b, _, err := l.call(ctx, wire.OpList, wire.Text{S: after}.Encode())
-		if err != nil {
-			return nil, err
-		}
+// caller sends a request: over one link, or over the one there is.
+type caller func(ctx context.Context, op wire.Op, body []byte, files ...int) ([]byte, []int, error)
+
+func listAll(ctx context.Context, call caller) ([]wire.State, error) {
+	return pages(ctx, call, wire.OpList, func(b []byte) ([]wire.State, bool, error) {
 		m, err := wire.DecodeStates(b)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, m.List...)
-		if !m.More || len(m.List) == 0 {
-			return all, nil
-		}
-		after = all[len(all)-1].ID
-	}
+		return m.List, m.More, err
+	}, func(s wire.State) string { return s.ID })
 }
 
-func namesAll(ctx context.Context, l *link) (all []string, err error) {
-	for after := ""; ; {
-		b, _, err := l.call(ctx, wire.OpHolds, wire.Text{S: after}.Encode())
-		if err != nil {
-			return nil, err
-		}
+func namesAll(ctx context.Context, call caller) ([]string, error) {
+	return pages(ctx, call, wire.OpHolds, func(b []byte) ([]string, bool, error) {
 		m, err := wire.DecodeNames(b)
+		return m.List, m.More, err
+	}, func(name string) string { return name })
+}
+
+// pages asks for a list that comes in pages: each request names the last that has come.
+func pages[T any](ctx context.Context, call caller, op wire.Op, decode func([]byte) ([]T, bool, error), name func(T) string) (all []T, err error) {
+	for after := ""; ; after = name(all[len(all)-1]) {
+		b, _, err := call(ctx, op, wire.Text{S: after}.Encode())
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, m.List...)
-		if !m.More || len(m.List) == 0 {
+		page, more, err := decode(b)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if !more || len(page) == 0 {
 			return all, nil
 		}
-		after = all[len(all)-1]
 	}
 }

@@ -10,26 +10,28 @@ import (
 	"github.com/containercloud/cc/runtime/logs"
 )
 
-// Logs one at a time, policies changed while they run, and cut.
+// Policies changed while the logs run.
 func TestLogCalls(t *testing.T) {
 	b := newBed(t)
 	c := b.client()
 	ch := b.spawn(c, "one", allNamespaces, keeper.IDMap{})
 	dir := t.TempDir()
 	d, _ := os.Open(dir)
-	var pipes []*os.File
-	for _, s := range []keeper.Stream{keeper.Stdout, keeper.Stderr} {
+	var ends, pipes []*os.File
+	for range 2 {
 		r, w, err := logs.Pipe(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Log(b.ctx, "one", s, r, d, logs.Policy{Max: 1 << 20}); err != nil {
-			t.Fatal(err)
-		}
-		r.Close()
-		pipes = append(pipes, w)
+		ends, pipes = append(ends, r), append(pipes, w)
+	}
+	a := keeper.Adoption{LogDir: d, Stdout: ends[0], Stderr: ends[1], Policy: logs.Policy{Max: 1 << 20}}
+	if err := c.Adopt(b.ctx, "one", a); err != nil {
+		t.Fatal(err)
 	}
 	d.Close()
+	ends[0].Close()
+	ends[1].Close()
 	v, err := logs.Open(dir, logs.Stdout)
 	if err != nil {
 		t.Fatal(err)
@@ -56,14 +58,11 @@ func TestLogCalls(t *testing.T) {
 	if n := kept(); n > 64<<10 || n == 0 {
 		t.Errorf("%d bytes kept", n)
 	}
-	if err := c.CutLog(b.ctx, "one", keeper.Stdout); err != nil || kept() != 0 {
-		t.Error(kept(), err)
-	}
-	if err := c.CutLog(b.ctx, "two", keeper.Stdout); !fault.Is(err, fault.NotFound) {
+	if err := c.SetLogPolicy(b.ctx, "two", logs.Policy{}); !fault.Is(err, fault.NotFound) {
 		t.Error(err)
 	}
-	if err := c.Log(b.ctx, "one", keeper.Stdout, nil, nil, logs.Policy{}); !fault.Is(err, fault.Invalid) {
-		t.Error(err)
+	if err := c.Adopt(b.ctx, "one", keeper.Adoption{Stdout: pipes[0]}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a log without a directory: %v", err)
 	}
 	list, err := c.List(b.ctx)
 	if err != nil || len(list) != 1 || list[0].Received != 512<<10 || list[0].Dropped != 0 || !list[0].Stderr {

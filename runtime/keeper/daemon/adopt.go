@@ -175,23 +175,6 @@ func (k *keeper) setPolicy(m wire.SetPolicy) error {
 	return nil
 }
 
-func (k *keeper) cut(m wire.Cut) error {
-	c, err := k.find(m.ID)
-	if err != nil {
-		return err
-	}
-	if m.Stream != wire.Stdout && m.Stream != wire.Stderr {
-		return unix.EINVAL
-	}
-	k.mu.Lock()
-	s := c.logs[m.Stream]
-	k.mu.Unlock()
-	if s == nil {
-		return unix.ENOENT
-	}
-	return s.Cut()
-}
-
 func (k *keeper) find(id string) (*kid, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -48,7 +48,7 @@ func needsConnector() bool {
 
 // listenForExits begins to listen where that is needed.
 func (k *keeper) listenForExits() {
-	k.conn.fd = -1
+	k.exits.fd = -1
 	if !needsConnector() {
 		return
 	}
@@ -62,7 +62,7 @@ func (k *keeper) listenForExits() {
 		unix.Close(fd)
 		return
 	}
-	k.conn.fd = fd
+	k.exits.fd = fd
 	time.AfterFunc(remember, k.stopListening)
 }
 
@@ -74,8 +74,8 @@ func (k *keeper) stopListening() {
 		time.AfterFunc(remember, k.stopListening)
 		return
 	}
-	unix.Close(k.conn.fd)
-	k.conn = connector{fd: -1}
+	unix.Close(k.exits.fd)
+	k.exits = connector{fd: -1}
 }
 
 func openConnector() (int, error) {
@@ -128,8 +128,8 @@ func listenMessage() []byte {
 // hearLocked takes what the kernel has told so far.
 func (k *keeper) hearLocked() {
 	var b [1024]byte
-	for k.conn.fd >= 0 {
-		n, from, err := unix.Recvfrom(k.conn.fd, b[:], 0)
+	for k.exits.fd >= 0 {
+		n, from, err := unix.Recvfrom(k.exits.fd, b[:], 0)
 		if err == unix.EINTR || err == unix.ENOBUFS {
 			continue
 		}
@@ -140,10 +140,10 @@ func (k *keeper) hearLocked() {
 			continue
 		}
 		if s, ok := parseExit(b[:n]); ok {
-			if len(k.conn.heard) >= maxHeard {
-				k.conn.heard = append(k.conn.heard[:0], k.conn.heard[maxHeard/2:]...)
+			if len(k.exits.heard) >= maxHeard {
+				k.exits.heard = append(k.exits.heard[:0], k.exits.heard[maxHeard/2:]...)
 			}
-			k.conn.heard = append(k.conn.heard, s)
+			k.exits.heard = append(k.exits.heard, s)
 		}
 	}
 }
@@ -159,8 +159,8 @@ func parseExit(b []byte) (stray, bool) {
 // heardLocked finds the end of a process that was heard no earlier than a time.
 func (k *keeper) heardLocked(pid int, since time.Time) (gone, bool) {
 	k.hearLocked()
-	for i := len(k.conn.heard) - 1; i >= 0; i-- {
-		if s := k.conn.heard[i]; s.pid == pid && !s.at.Before(since) {
+	for i := len(k.exits.heard) - 1; i >= 0; i-- {
+		if s := k.exits.heard[i]; s.pid == pid && !s.at.Before(since) {
 			return s.gone, true
 		}
 	}

@@ -19,7 +19,7 @@ func TestConnector(t *testing.T) {
 		t.Skipf("needs CONFIG_PROC_EVENTS: %v", err)
 	}
 	defer unix.Close(fd)
-	k := &keeper{conn: connector{fd: fd}}
+	k := &keeper{exits: connector{fd: fd}}
 	begin := time.Now()
 	heard := 0
 	for _, c := range []struct {

@@ -14,7 +14,7 @@
 //
 // Lock order: keeper.mu, then conn.mu. Neither is held while anything blocks.
 //
-// Everything is kept small on purpose: no fmt, no net, no map where a slice does, GOGC low. The process
+// Everything is kept small on purpose: no fmt, no net, GOGC low. The process
 // answers for all containers of a host in 4 MB.
 package daemon
 
@@ -70,7 +70,7 @@ type keeper struct {
 	children map[int]*kid    // the same, by pidfd
 	foreign  map[int]*kid    // alive and not our child, by pidfd
 	strays   []stray         // reaped before anyone named them
-	conn     connector
+	exits    connector
 	guards   []guard
 	holds    map[string]int
 	pending  []wire.Exit // announced and not acknowledged, by serial

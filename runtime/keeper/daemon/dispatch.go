@@ -36,7 +36,7 @@ func (k *keeper) dispatch(c *conn, h wire.Header, body []byte, files []int) {
 			return
 		}
 		fallthrough
-	case wire.OpSpawn, wire.OpWatch, wire.OpPolicy, wire.OpCut, wire.OpShutdown:
+	case wire.OpSpawn, wire.OpWatch, wire.OpPolicy, wire.OpShutdown:
 		work, err := k.work(c, h, body, files)
 		if err != nil {
 			wire.Close(files)
@@ -72,9 +72,6 @@ func (k *keeper) work(c *conn, h wire.Header, body []byte, files []int) (func(),
 	case wire.OpPolicy:
 		m, err := wire.DecodeSetPolicy(body)
 		return func() { wire.Close(files); done(k.setPolicy(m)) }, err
-	case wire.OpCut:
-		m, err := wire.DecodeCut(body)
-		return func() { wire.Close(files); done(k.cut(m)) }, err
 	default:
 		return func() { k.shutdown(); done(nil); k.bye() }, nil
 	}

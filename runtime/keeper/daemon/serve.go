@@ -38,7 +38,7 @@ func (k *keeper) ready(fd int, events uint32, buf []byte) {
 	}
 	k.mu.Lock()
 	c, child, stranger := k.conns[fd], k.children[fd], k.foreign[fd]
-	if fd == k.conn.fd {
+	if fd == k.exits.fd {
 		k.hearLocked()
 	}
 	k.mu.Unlock()

@@ -247,25 +247,6 @@ func DecodeSetPolicy(b []byte) (m SetPolicy, err error) {
 	return m, d.Done()
 }
 
-// Cut drops what a log keeps.
-type Cut struct {
-	ID     string
-	Stream Stream
-}
-
-func (m Cut) Encode() []byte {
-	var e Encoder
-	e.Str(m.ID)
-	e.U8(uint8(m.Stream))
-	return e.B
-}
-
-func DecodeCut(b []byte) (m Cut, err error) {
-	d := NewDecoder(b)
-	m = Cut{d.ID(), Stream(d.U8())}
-	return m, d.Done()
-}
-
 // Number is a body of one number: the answer to Spawn (a pid) and the request Ack (a serial).
 type Number struct{ N uint64 }
 

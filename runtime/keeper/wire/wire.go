@@ -61,8 +61,8 @@ const (
 	OpAck      Op = 15
 	OpShutdown Op = 16
 	OpExit     Op = 17
-	OpCut      Op = 18
-	OpGuard    Op = 19 // no body; file: a FUSE mount that the client serves
+	// 18 was OpCut.
+	OpGuard Op = 19 // no body; file: a FUSE mount that the client serves
 )
 
 // Flags of a header.

@@ -23,7 +23,6 @@ var samples = []struct {
 	{"adopt", Adopt{"slot/1", "a", true, true, true, []Log{{Stdout, true, Policy{1, true, false}}, {Stderr, false, Policy{0, false, true}}},
 		[]string{"a/mnt", "a/tty"}}, func(b []byte) (any, error) { return DecodeAdopt(b) }},
 	{"policy", SetPolicy{"a", Policy{5, false, false}}, func(b []byte) (any, error) { return DecodeSetPolicy(b) }},
-	{"cut", Cut{"a", Stderr}, func(b []byte) (any, error) { return DecodeCut(b) }},
 	{"number", Number{1 << 60}, func(b []byte) (any, error) { return DecodeNumber(b) }},
 	{"exit", Exit{9, "a", 7, 1234, true, true, 256, -1, 2, 3, 4}, func(b []byte) (any, error) { return DecodeExit(b) }},
 	{"states", States{[]State{{"a", 1, 2, true, false, true, 6, 7, 8}, {ID: "b"}}, true}, func(b []byte) (any, error) { return DecodeStates(b) }},

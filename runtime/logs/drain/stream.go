@@ -74,17 +74,6 @@ func (s *Stream) SetPolicy(p Policy) {
 	s.worker.do(func() { s.again() })
 }
 
-// Cut drops everything that is kept.
-func (s *Stream) Cut() (err error) {
-	s.worker.do(func() {
-		if !s.closed {
-			err = s.cutAt(s.end)
-			s.again()
-		}
-	})
-	return err
-}
-
 // Finish brings streams to their end: it takes what is in the pipes, marks the logs as ended and closes everything. When it
 // returns the logs are whole; for a stream whose writers have gone that was so before, and nobody waits for the closing.
 func Finish(list ...*Stream) {
@@ -168,7 +157,7 @@ func (s *Stream) step(now time.Time) {
 		case err == unix.ENOSPC: // only a blocking policy lets it through
 			s.worker.rest(s, now.Add(retry))
 			return
-		case err == unix.EBUSY: // a blocking policy and Max reached: SetPolicy and Cut go on
+		case err == unix.EBUSY: // a blocking policy and Max reached: SetPolicy goes on
 			return
 		}
 	}
