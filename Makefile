@@ -2,7 +2,7 @@
 ARCH    ?= $(shell go env GOARCH)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO      := CGO_ENABLED=0 GOARCH=$(ARCH) go
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X github.com/containercloud/cc/build.version=$(VERSION)
 BUILTIN := runtime/image/builtin/builtin_$(ARCH).tar.zst
 .PHONY: help build builtin up down test test-race bench lint docs install clean
 

@@ -31,7 +31,7 @@ var containerSettings = withDefaults([]containerSetting{
 		Doc:   "What stands in front of args. Empty: the image's; one empty word '' : nothing.",
 		Value: tree.ItemsOf(func(s *container.Spec) *[]string { return &s.Entrypoint }, nil),
 	}, {
-		Name: "env", Kind: tree.Table, When: tree.AtStart, Syntax: "NAME VALUE (or NAME=VALUE)",
+		Name: "env", Kind: tree.Table, When: tree.AtStart, Sealed: true, Syntax: "NAME VALUE (or NAME=VALUE)",
 		Doc:   "Environment over the image's. Nothing is taken from the environment of the daemon or of whoever writes.",
 		Value: tree.Of(func(s *container.Spec) *[]string { return &s.Env }, formatEnv, parseEnv),
 	}, {
@@ -72,10 +72,10 @@ var containerSettings = withDefaults([]containerSetting{
 		Value: tree.IntOf(func(s *container.Spec) *int64 { return &s.Pids }, 1, container.Max),
 	}, {
 		Name: "disk", Kind: tree.Scalar, When: tree.Live, Syntax: "BYTES|max",
-		Doc:   "What it may write outside of volumes. Kept, and enforced once volumes are there.",
+		Doc:   "What it may write. Kept with its other settings; this release does not enforce it.",
 		Value: tree.SizeOf(func(s *container.Spec) *int64 { return &s.Disk }),
 	}, {
-		Name: "mounts", Kind: tree.Table, When: tree.AtStart, Syntax: "TARGET tmpfs:SIZE|bind:/HOST/PATH|volume:NAME [ro]",
+		Name: "mounts", Kind: tree.Table, When: tree.AtStart, Syntax: "TARGET tmpfs:SIZE|bind:/HOST/PATH [ro]",
 		Doc:   "What else is mounted inside. bind: is for the host's owner only.",
 		Value: tree.Of(func(s *container.Spec) *[]container.Mount { return &s.Mounts }, formatMounts, parseMounts),
 	}, {

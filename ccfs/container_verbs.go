@@ -20,7 +20,7 @@ func (c *Cloud) runVerb(name string) tree.Verb {
 		doc = "Make a container as run does, without starting it."
 	}
 	return tree.Verb{
-		Name: name, Args: "[name=NAME] [image=REF] [vpc=NAME] [SETTING=VALUE]... [-- COMMAND [ARG]...]", Doc: doc,
+		Name: name, Args: "[name=NAME] [image=REF] [vpc=NAME] [SETTING=VALUE]... [-- COMMAND [ARG]...]", Doc: doc, Sealed: []string{"env"},
 		Run: func(r *tree.Request, m words.Message) error { return c.run(r, m, name == "run") },
 	}
 }

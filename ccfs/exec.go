@@ -160,7 +160,7 @@ func sessionStatus(r *tree.Request) ([]byte, error) {
 func sessionVerbs() []tree.Verb {
 	return []tree.Verb{
 		{
-			Name: "run", Args: "[user=USER] [dir=PATH] [env=K=V]... [tty=COLSxROWS] [stdin=on|off] -- COMMAND [ARG]...",
+			Name: "run", Args: "[user=USER] [dir=PATH] [env=K=V]... [tty=COLSxROWS] [stdin=on|off] -- COMMAND [ARG]...", Sealed: []string{"env"},
 			Doc: "Start the command.", Run: sessionRun,
 		}, {
 			Name: "resize", Args: "COLSxROWS", Doc: "Tell the terminal its size.",

@@ -3,6 +3,7 @@ package tree
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -163,8 +164,31 @@ func (t *Tree) message(ctx context.Context, c Caller, n *node, line string, answ
 	} else {
 		err = sentence(err, "cannot read the message to %s", n.path())
 	}
-	t.audit(c, "ctl", n, line, err)
+	t.audit(c, "ctl", n, unsealed(n.file.Verbs, m, line), err)
 	return err
+}
+
+// unsealed is what an audit may show of a line, of which m was understood.
+func unsealed(verbs []Verb, m words.Message, line string) string {
+	v := findVerb(verbs, m.Verb)
+	if v == nil { // not understood at all
+		verb, _, _ := strings.Cut(line, " ")
+		return verb
+	}
+	if !slices.ContainsFunc(m.Opts, func(o words.Opt) bool { return slices.Contains(v.Sealed, o.Key) }) {
+		return line
+	}
+	m.Opts = slices.Clone(m.Opts)
+	for i, o := range m.Opts {
+		if slices.Contains(v.Sealed, o.Key) {
+			name, _, named := strings.Cut(o.Value, "=")
+			m.Opts[i].Value = "..."
+			if named {
+				m.Opts[i].Value = name + "=..."
+			}
+		}
+	}
+	return m.String()
 }
 
 func (t *Tree) verb(ctx context.Context, c Caller, n *node, m words.Message, answer *reply) error {
@@ -238,11 +262,11 @@ func unknownVerb(n *node, name string) error {
 	for i := range n.file.Verbs {
 		names = append(names, n.file.Verbs[i].Name)
 	}
-	err := fault.New(fault.Invalid, "cannot %s %s: there is no such verb", name, n.subject())
+	hint := "there are: " + strings.Join(names, " ")
 	if near := words.Nearest(name, names); near != "" {
-		return err.WithHint("did you mean %s?", near)
+		hint = "did you mean " + near + "? " + hint
 	}
-	return err.WithHint("there are: %s", strings.Join(names, " "))
+	return fault.New(fault.Invalid, "cannot tell %s: there is no verb %q", n.subject(), name).WithHint("%s", hint)
 }
 
 // illegal says why a verb cannot run now: by the first line of the object's status where there is one.

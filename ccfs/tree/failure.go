@@ -181,9 +181,10 @@ func (t *Tree) audit(c Caller, op string, n *node, value string, err error) {
 	t.o.Audit(Audit{time.Now(), c, op, n.path(), value, err})
 }
 
-// secretText is what an audit may show of a value: only its hash where nobody may read the file.
+// secretText is what an audit may show of a value: only its hash where nobody may read the file, or not everybody that
+// reads audits.
 func (n *node) secretText(value string, raw []byte) string {
-	if n.file != nil && n.file.Read == nil {
+	if n.file != nil && (n.file.Read == nil || n.file.Sealed) {
 		sum := sha256.Sum256(raw)
 		return "sha256:" + hex.EncodeToString(sum[:])
 	}

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Manual makes the pages of doc/ from a table: one for every kind of object, named by its noun, and `tree` for
-// everything outside of objects. `cc help` prints the same pages.
+// Manual makes the pages of doc/ from a table: one for every kind of object, named by its noun, and `cc` for
+// everything outside of objects, which comes first among their names. `cc help` prints the same pages.
 func Manual(root *Dir) map[string][]byte {
-	pages := map[string][]byte{"tree": []byte(page(root, "", root))}
+	pages := map[string][]byte{"cc": []byte(page(root, "", root))}
 	walk(root, func(p string, d *Dir) {
 		if c := d.Objects; c != nil {
 			pages[c.Noun] = []byte(objectPage(join(p, c.placeholder()), c))

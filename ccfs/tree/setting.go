@@ -30,6 +30,7 @@ type Setting[S any] struct {
 
 	KeepText bool // as File.KeepText
 	Hidden   bool
+	Sealed   bool // as File.Sealed
 	Secret   bool // never shown, not even in spec; mode 0200 unless given
 
 	// Option is the key on a ctl line where it is not Name ("mount" for "mounts"), and OptionLine turns the
@@ -62,6 +63,12 @@ func (s *Settings[S]) Fill(d *Dir) {
 	}
 }
 
+// unlisted are the directories of what a reader waits for, which every object may have.
+var unlisted = map[string]string{
+	"live": "What happens, as it happens. Reads block.",
+	"wait": "Conditions. A read returns when one holds.",
+}
+
 // Sub returns the subdirectory of a layout, making it if need be; live and wait are made hidden.
 func (d *Dir) Sub(name string) *Dir {
 	for _, sub := range d.Dirs {
@@ -69,7 +76,8 @@ func (d *Dir) Sub(name string) *Dir {
 			return sub
 		}
 	}
-	sub := &Dir{Name: name, Hidden: name == "live" || name == "wait"}
+	doc, hidden := unlisted[name]
+	sub := &Dir{Name: name, Doc: doc, Hidden: hidden}
 	d.Dirs = append(d.Dirs, sub)
 	return sub
 }
@@ -77,7 +85,7 @@ func (d *Dir) Sub(name string) *Dir {
 func (s *Settings[S]) file(row *Setting[S]) File {
 	f := File{
 		Name: row.Name, Kind: row.kind(), Mode: row.Mode, When: row.When, Syntax: row.Syntax,
-		Default: row.Default, Doc: row.Doc, Hidden: row.Hidden, KeepText: row.KeepText,
+		Default: row.Default, Doc: row.Doc, Hidden: row.Hidden, KeepText: row.KeepText, Sealed: row.Sealed,
 	}
 	if f.Mode == 0 {
 		f.Mode = 0664

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ func (s *Settings[S]) document() File {
 	}
 	return File{
 		Name: "spec", Kind: Document, Mode: 0664, When: Live, Syntax: "NAME VALUE", KeepText: true,
+		Sealed: slices.ContainsFunc(s.Rows, func(row Setting[S]) bool { return row.Sealed }),
 		Doc: "All settings, one `name value` a line; a list has a line for each item. Writing sets them all or none: what is not " +
 			"named goes back to its default, while >> changes only what it names. With `# version N` as the first line " +
 			"it is done only if the object's version is still N. Each setting keeps the rule of its own file about when it counts.",

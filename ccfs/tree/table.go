@@ -85,6 +85,8 @@ type File struct {
 	// Reset brings back the default (unlink, and `default` written to a Scalar). Without it the engine calls
 	// Write with the row's default.
 	Reset func(*Request) error
+	// Sealed content may hold secrets, though its owner may read it: audits show its hash only.
+	Sealed bool
 	// KeepText gives Write the text as it was written: comments, blank lines, order.
 	KeepText bool
 
@@ -101,7 +103,9 @@ type Verb struct {
 	Args  string // syntax after the name: `[timeout=10s]`
 	Doc   string
 	Legal func(*Request) bool // nil: always; an illegal verb is EBUSY naming the state
-	Run   func(*Request, words.Message) error
+	// Sealed are the options whose values may be secrets: audits leave them out.
+	Sealed []string
+	Run    func(*Request, words.Message) error
 }
 
 // Dir is a directory of the tree: rows, and at most one source of names that come and go.

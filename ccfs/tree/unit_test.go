@@ -13,6 +13,8 @@ import (
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
+
+	"github.com/containercloud/cc/words"
 )
 
 func TestContainLink(t *testing.T) {
@@ -256,6 +258,22 @@ func TestDraftView(t *testing.T) {
 	st.draft.until = time.Now().Add(-time.Second)
 	if hidden(st, maker, "memory") {
 		t.Error("a draft does not end with its time")
+	}
+}
+
+func TestUnsealed(t *testing.T) {
+	verbs := []Verb{{Name: "run", Sealed: []string{"env"}}}
+	for line, want := range map[string]string{
+		"run name=a -- env=x":                      "run name=a -- env=x",
+		"run env=A=secret env='B=the secret' -- c": "run env=A=... env=B=... -- c",
+		"run env=secret":                           "run env=...",
+		"rum env=A=secret":                         "rum",
+		"run 'env=A=secret":                        "run",
+	} {
+		m, _ := words.Parse(line)
+		if got := unsealed(verbs, m, line); got != want {
+			t.Errorf("%s: %s", line, got)
+		}
 	}
 }
 

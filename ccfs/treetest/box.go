@@ -44,7 +44,7 @@ var boxSettings = []tree.Setting[boxSpec]{
 		Value: tree.TextOf(func(s *boxSpec) *string { return &s.Image }, nil)},
 	{Name: "args", Kind: tree.List, When: tree.AtStart, Syntax: "WORD", Doc: "The command, one word a line.",
 		Value: tree.ItemsOf(func(s *boxSpec) *[]string { return &s.Args }, nil)},
-	{Name: "env", Kind: tree.Table, When: tree.AtStart, Syntax: "KEY VALUE", Doc: "The environment.",
+	{Name: "env", Sealed: true, Kind: tree.Table, When: tree.AtStart, Syntax: "KEY VALUE", Doc: "The environment.",
 		Option: "env", OptionLine: func(v string) string {
 			key, value, _ := strings.Cut(v, "=")
 			return tree.FormatPair(key, value)

@@ -28,7 +28,7 @@ var ctlFunctions = map[string]func(*testing.T, Env){
 		b := e.newBox(t)
 		fails(t, e.put(b+"/ctl", "say one\n\n# comment\nsay two\nfly\nsay three\n"), syscall.EINVAL)
 		e.wants(t, b+"/stdout", "one\ntwo\n")
-		e.has(t, b+"/error", "line 5: cannot fly "+b)
+		e.has(t, b+"/error", "line 5: cannot tell "+b+": there is no verb \"fly\"")
 	},
 	"ctl/unterminated-line-counts": func(t *testing.T, e Env) {
 		b := e.newBox(t)

@@ -186,6 +186,15 @@ var writeFunctions = map[string]func(*testing.T, Env){
 			}
 		}
 	},
+	"write/sealed": func(t *testing.T, e Env) {
+		b := e.newBox(t)
+		e.write(t, b+"/env", "TOKEN hunter3\n")
+		e.write(t, b+"/spec", "env TOKEN hunter3\n")
+		e.wants(t, b+"/env", "TOKEN hunter3\n")
+		if strings.Contains(e.read(t, "audit"), "hunter3") {
+			t.Error("audit shows it")
+		}
+	},
 	"write/unlink-resets": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		e.write(t, b+"/memory", "64M\n")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/containercloud/cc/build"
 )
 
 func helpVerb() *verb {
@@ -72,7 +74,7 @@ func (c *call) text(s string) error {
 func overview() string {
 	var b strings.Builder
 	b.WriteString("cc drives Container Cloud. Every verb is a few file operations below /cc; cc -x prints them.\n")
-	for _, noun := range []string{"", "vpc", "image", "volume", "container"} {
+	for _, noun := range []string{"", "vpc", "image", "container"} {
 		title := noun
 		if noun == "" {
 			title = "containers and the cloud"
@@ -132,7 +134,7 @@ func manPage() string {
 		}
 		return strings.Join(lines, "\n")
 	}
-	fmt.Fprintf(&b, ".TH CC 1 \"\" \"Container Cloud %s\" \"Container Cloud\"\n", esc(version))
+	fmt.Fprintf(&b, ".TH CC 1 \"\" \"Container Cloud %s\" \"Container Cloud\"\n", esc(build.Version()))
 	b.WriteString(".SH NAME\ncc \\- drive Container Cloud\n.SH SYNOPSIS\n.B cc\n[\\-x] [\\-\\-dry\\-run] [\\-\\-json]\n.I VERB\n[OPTION...] [ARGUMENT...]\n")
 	b.WriteString(".SH DESCRIPTION\nEvery verb is a few file operations below /cc, which\n.B cc \\-x\nprints while doing them.\n.SH OPTIONS OF EVERY VERB\n")
 	manFlags(&b, globals, esc)

@@ -1,15 +1,19 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/containercloud/cc/build"
+)
 
 var versionVerb = verb{
 	name: "version", short: "print the versions of cc and of the daemon",
 	run: func(c *call) error {
 		daemon := c.tree.value("version")
 		if c.opt.on("json") {
-			return writeJSON(c.out, map[string]any{"cc": version, "ccd": daemon})
+			return writeJSON(c.out, map[string]any{"cc": build.Version(), "ccd": daemon})
 		}
-		c.say("cc " + version)
+		c.say("cc " + build.Version())
 		if daemon != "" {
 			c.say("ccd " + strings.TrimPrefix(daemon, "ccd "))
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containercloud/cc/build"
 	"github.com/containercloud/cc/ccfs"
 	"github.com/containercloud/cc/ccfs/fusefs"
 	"github.com/containercloud/cc/ccfs/tree"
@@ -62,7 +63,7 @@ func newDaemon(conf config) *daemon {
 func (d *daemon) cloud() *ccfs.Cloud {
 	host, _ := os.Hostname()
 	return &ccfs.Cloud{
-		Version: version, Host: host,
+		Version: build.Version(), Host: host,
 		Containers: d.containers, Networks: d.networks, Images: d.images, Events: &d.events,
 		Level: d.level, LogFile: d.ring.tail, Features: d.features,
 		Shutdown: func() { d.once.Do(func() { close(d.shutdown) }) },
@@ -87,7 +88,7 @@ func (d *daemon) Open(ctx context.Context) error {
 			return fmt.Errorf("cannot open %s: %w", step.what, err)
 		}
 	}
-	d.log.Info("up", "version", version, "mount", d.conf.mount, "instance", d.conf.instance, "containers", len(d.containers.List()))
+	d.log.Info("up", "version", build.Version(), "mount", d.conf.mount, "instance", d.conf.instance, "containers", len(d.containers.List()))
 	return nil
 }
 

@@ -16,11 +16,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/containercloud/cc/build"
 	"github.com/containercloud/cc/ccfs/tree"
 )
-
-// version is set by the linker.
-var version = "unknown"
 
 func main() {
 	conf, err := parseFlags(os.Args[1:], os.Getenv)
@@ -39,7 +37,7 @@ func main() {
 func run(conf config) error {
 	switch {
 	case conf.version:
-		fmt.Println(version)
+		fmt.Println(build.Version())
 		return nil
 	case conf.manual != "":
 		return writeManual(conf.manual)
