@@ -195,3 +195,37 @@ func TestFromTheFirstMoment(t *testing.T) {
 		t.Errorf("of %d lies the neighbour saw %d and the host %d", sent, a, b-1)
 	}
 }
+
+// TestHostLoopback sends to the host's 127.0.0.1 over the link (CVE-2020-8558), also where somebody lets such packets be
+// routed, as kube-proxy does.
+func TestHostLoopback(t *testing.T) {
+	c := start(t, "cc")
+	v := c.vpc(t, "foo", "10.1.0.0/24")
+	a := c.container(t, "foo", "a")
+	bridge := v.Status().Bridge
+	gateway := mac(strings.TrimSpace(linktest.Host(t, "cat", "/sys/class/net/"+bridge+"/address")))
+	host, err := net.ListenPacket("udp", "127.0.0.1:7777")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	arrives := func(wait time.Duration) bool {
+		a.Send(t, "eth0", ethernet(gateway, a.MAC, 0x0800, ipv4(a.ip(), "127.0.0.1", 5000, 7777)))
+		host.SetReadDeadline(time.Now().Add(wait))
+		_, _, err := host.ReadFrom(make([]byte, 100))
+		return err == nil
+	}
+	if arrives(never) {
+		t.Error("a container reaches the host's loopback")
+	}
+	linktest.Host(t, "sysctl", "-q", "-w", "net.ipv4.conf."+bridge+".route_localnet=1")
+	if arrives(never) {
+		t.Error("a container reaches the host's loopback where it is routed")
+	}
+	c.close(t) // nobody defends the rules any more
+	linktest.Host(t, "nft", "delete", "table", "inet", "cc")
+	if !arrives(soon) {
+		t.Error("without rules nothing arrives either: this test proves nothing")
+	}
+	c.open(t)
+}
