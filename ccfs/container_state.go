@@ -60,8 +60,8 @@ func procs(r *tree.Request) ([]byte, error) {
 	}
 	var b strings.Builder
 	for _, p := range list {
-		b.WriteString(row(strconv.Itoa(p.PID), strconv.Itoa(p.PPID), p.User, fmt.Sprintf("%.2f", p.CPU.Seconds()),
-			strconv.FormatInt(p.Memory, 10), p.State, words.Join(p.Args)))
+		b.WriteString(row(strconv.Itoa(p.PID), strconv.Itoa(p.PPID), words.Printable(p.User), fmt.Sprintf("%.2f", p.CPU.Seconds()),
+			strconv.FormatInt(p.Memory, 10), p.State, words.Printable(words.Join(p.Args))))
 	}
 	return []byte(b.String()), nil
 }

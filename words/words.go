@@ -8,7 +8,9 @@
 package words
 
 import (
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/containercloud/cc/fault"
 )
@@ -118,6 +120,19 @@ func Join(words []string) string {
 			b.WriteByte(' ')
 		}
 		b.WriteString(Quote(w))
+	}
+	return b.String()
+}
+
+// Printable escapes what is not to reach a terminal: control characters, and those that turn the direction of writing.
+func Printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
 	}
 	return b.String()
 }

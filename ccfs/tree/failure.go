@@ -7,11 +7,11 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
+	"github.com/containercloud/cc/words"
 )
 
 // failed makes a sentence of an error, and remembers it for self/error and for the object's error file. A nil error
@@ -60,22 +60,13 @@ func FormatFailure(f object.Failure) string {
 // maxSentence bounds what of a sentence is shown: it may quote what somebody wrote.
 const maxSentence = 1000
 
-// oneLine makes a sentence safe for a terminal: one line, of bounded length, with control characters and those that turn
-// the direction of writing escaped.
+// oneLine makes a sentence safe for a terminal: one line of bounded length.
 func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(s, "\n", "; ") {
-		if b.Len() > maxSentence {
-			b.WriteString("...")
-			break
-		}
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
+	s = strings.ReplaceAll(s, "\n", "; ")
+	if len(s) > maxSentence {
+		s = strings.ToValidUTF8(s[:maxSentence], "") + "..."
 	}
-	return b.String()
+	return words.Printable(s)
 }
 
 // FormatFailures is an error file.
