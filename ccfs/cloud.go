@@ -67,7 +67,7 @@ func (c *Cloud) rootVerbs() []tree.Verb {
 		c.runVerb("run"),
 		{
 			Name: "gc", Doc: "Delete images that no name and no container refers to.",
-			Run: func(r *tree.Request, _ words.Message) error { return c.collect(r) },
+			Run: func(r *tree.Request, _ words.Message) error { return c.collect(r, r) },
 		}, {
 			Name: "log", Args: "level=debug|info|warn|error", Doc: "How much the daemon logs.",
 			Run: c.setLevel,

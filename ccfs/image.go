@@ -65,16 +65,16 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 	}
 	return []tree.Verb{
 		job("pull", "REF [platform=OS/ARCH] [insecure=on] [wait=DURATION]", "Fetch an image from its registry.", 1, []string{"platform", "insecure"}, c.pull),
-		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host.", 1, nil, c.load),
-		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host.", 2, nil, c.importTar),
+		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host. The answer: NAME DIGEST, a line each.", 1, nil, c.load),
+		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host. The answer: NAME DIGEST.", 2, nil, c.importTar),
 		verb("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ *tree.Request, m words.Message) error {
 			return c.Images.Tag(m.Args[0], m.Args[1])
 		}),
 		verb("rm", "REF [wait=DURATION]", "Take a name away, and with the last one the image unless something uses it.", 1, nil, func(_ *tree.Request, m words.Message) error {
 			return c.removeImage(m.Args[0])
 		}),
-		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to.", 0, nil, func(ctx context.Context, _ *tree.Request, _ words.Message) error {
-			return c.collect(ctx)
+		job("gc", "[wait=DURATION]", "Delete what no name and no container refers to. The answer: IMAGES BYTES.", 0, nil, func(ctx context.Context, r *tree.Request, _ words.Message) error {
+			return c.collect(ctx, r)
 		}),
 	}
 }
@@ -129,7 +129,14 @@ func (c *Cloud) load(ctx context.Context, r *tree.Request, m words.Message) erro
 		return fault.Wrap(err, "cannot load image")
 	}
 	defer f.Close()
-	_, err = c.Images.LoadFrom(ctx, f, nil)
+	list, err := c.Images.LoadFrom(ctx, f, nil)
+	for _, i := range list {
+		name := ""
+		if len(i.Names) > 0 {
+			name = i.Names[0]
+		}
+		r.Reply(row(name, i.Digest))
+	}
 	return err
 }
 
@@ -139,19 +146,25 @@ func (c *Cloud) importTar(ctx context.Context, r *tree.Request, m words.Message)
 		return fault.Wrap(err, "cannot import image %s", m.Args[1])
 	}
 	defer f.Close()
-	_, err = c.Images.Import(ctx, f, m.Args[1], nil)
-	return err
+	i, err := c.Images.Import(ctx, f, m.Args[1], nil)
+	if err != nil {
+		return err
+	}
+	r.Reply(row(m.Args[1], i.Digest))
+	return nil
 }
 
 // collect deletes unused images. Warm parts hold some that no container uses any more: they go first.
-func (c *Cloud) collect(ctx context.Context) error {
+func (c *Cloud) collect(ctx context.Context, r *tree.Request) error {
 	for _, i := range c.Images.List() {
 		if len(i.Names) == 0 {
 			c.Containers.DrainImage(i.Digest)
 		}
 	}
 	gone, err := c.Images.GC(ctx)
-	c.Events.Add("collected", "image", "", "images", strconv.Itoa(gone.Images), "bytes", strconv.FormatInt(gone.Bytes, 10))
+	images, bytes := strconv.Itoa(gone.Images), strconv.FormatInt(gone.Bytes, 10)
+	c.Events.Add("collected", "image", "", "images", images, "bytes", bytes)
+	r.Reply(row(images, bytes))
 	return err
 }
 

@@ -271,6 +271,26 @@ func TestWaitForAState(t *testing.T) {
 	}
 }
 
+// TestImageJobs: what they made, what they freed, and of a failure its one reason. A registry that does not answer is
+// not a daemon that does not.
+func TestImageJobs(t *testing.T) {
+	for _, c := range []struct {
+		argv      string
+		code      int
+		out, errs string
+	}{
+		{"image load x.tar", 0, "app:1\nsha256:22\n", ""},
+		{"image gc", 0, "deleted 2 images, 4.0K bytes\n", ""},
+		{"pull bad", exitFailed, "", "cc: cannot pull bad: nobody there\n"},
+		{"run --pull --image missing x", exitEngine, "", "cc: cannot pull missing: nobody there\n"},
+	} {
+		f := newFake()
+		if code, out, errs := f.cc(t, strings.Fields(c.argv)...); code != c.code || out != c.out || errs != c.errs {
+			t.Errorf("cc %s: %d %q %q", c.argv, code, out, errs)
+		}
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		no   syscall.Errno

@@ -112,6 +112,12 @@ func (f *fakeTree) verb(dir, line string) (string, error) {
 		return "", syscall.EINVAL
 	}
 	switch {
+	case dir == "image/" && m.Verb == "pull":
+		return "", f.refuse(syscall.EHOSTDOWN, "host-down", "cannot pull "+m.Args[0]+": nobody there")
+	case dir == "image/" && m.Verb == "load":
+		return "app:1 sha256:11\n- sha256:22\n", nil
+	case dir == "image/" && m.Verb == "gc":
+		return "2 4096\n", nil
 	case dir == "vpc/":
 		if cidr, _ := m.Opt("cidr"); strings.HasPrefix(cidr, "300.") {
 			return "", f.refuse(syscall.EINVAL, "invalid", `cannot create vpc bad: cidr: "300.1.2.0/24" is no network; hint: an address and its bits`)

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/words"
 )
 
@@ -40,23 +43,23 @@ from ~/.docker/config.json.`,
 }
 
 var imageLoad = verb{
-	noun: "image", name: "load", args: "FILE", short: "read an OCI layout or a docker archive",
+	noun: "image", name: "load", args: "FILE", short: "read an OCI layout or a docker archive, and print the names of its images",
 	examples: []string{"cc image load app.tar", "docker save app | cc image load -"},
 	min:      1, max: 1, objects: "file",
 	run: func(c *call) error {
 		return c.withFile(c.args[0], func(path string) error {
-			return c.imageJob(words.Message{Verb: "load", Args: []string{path}})
+			return c.printImages(words.Message{Verb: "load", Args: []string{path}})
 		})
 	},
 }
 
 var imageImport = verb{
-	noun: "image", name: "import", args: "ROOTFS.tar NAME", short: "make an image of a root file system",
+	noun: "image", name: "import", args: "ROOTFS.tar NAME", short: "make an image of a root file system, and print its name",
 	examples: []string{"cc image import rootfs.tar bb", "tar -C /srv/root -c . | cc image import - bb"},
 	min:      2, max: 2, objects: "file",
 	run: func(c *call) error {
 		return c.withFile(c.args[0], func(path string) error {
-			return c.imageJob(words.Message{Verb: "import", Args: []string{path, c.args[1]}})
+			return c.printImages(words.Message{Verb: "import", Args: []string{path, c.args[1]}})
 		})
 	},
 }
@@ -87,7 +90,18 @@ var imageRemove = verb{
 
 var imageCollect = verb{
 	noun: "image", name: "gc", short: "delete images that no name and no container refers to",
-	run: func(c *call) error { return c.imageJob(words.Message{Verb: "gc"}) },
+	run: func(c *call) error {
+		answer, err := c.imageAnswer(words.Message{Verb: "gc"})
+		if err != nil || c.tree.dry {
+			return err
+		}
+		w := fields(answer, 2) // IMAGES BYTES
+		if c.opt.on("json") {
+			return writeJSON(c.out, map[string]any{"images": jsonValue(count, w[0]), "bytes": jsonValue(count, w[1])})
+		}
+		c.say("deleted " + w[0] + " images, " + humanBytes(w[1]) + " bytes")
+		return nil
+	},
 }
 
 var imageList = verb{
@@ -146,17 +160,67 @@ func (c *call) imageJob(m words.Message) error {
 	if c.opt.on("detach") {
 		return c.tree.say("image/ctl", m.String())
 	}
+	return c.imageSend(m, func(line string) error { return c.tree.fs.WriteFile("image/ctl", line, false) })
+}
+
+// imageAnswer is imageJob for a message that the store answers.
+func (c *call) imageAnswer(m words.Message) (string, error) {
+	f, err := c.tree.fs.Open("image/ctl", syscall.O_RDWR)
+	if err != nil {
+		return "", c.tree.explain(err, m.Verb+" image")
+	}
+	defer f.Close()
+	err = c.imageSend(m, func(line string) error {
+		_, err := f.Write([]byte(line))
+		return err
+	})
+	if err != nil || c.tree.dry {
+		return "", err
+	}
+	buf := make([]byte, 64<<10)
+	n, err := f.ReadAt(buf, 0)
+	if n == 0 && err != io.EOF {
+		return "", c.tree.explain(err, "read image/ctl")
+	}
+	return string(buf[:n]), nil
+}
+
+// printImages sends a message that makes images, and prints their names, or the digests of those that have none.
+func (c *call) printImages(m words.Message) error {
+	answer, err := c.imageAnswer(m)
+	if err != nil || c.tree.dry {
+		return err
+	}
+	t := &table{noun: "images", columns: []column{{name: "name"}, {name: "digest"}}}
+	for _, l := range tableLines(answer) {
+		t.add(fields(l, 2)...) // NAME DIGEST
+	}
+	if c.opt.on("json") {
+		return c.print(t)
+	}
+	for _, w := range t.rows {
+		c.say(cmp.Or(w[0], w[1]))
+	}
+	return nil
+}
+
+// imageSend sends a message with its time to wait, again while a pull goes on.
+func (c *call) imageSend(m words.Message, send func(line string) error) error {
 	m.Opts = append(m.Opts, words.Opt{Key: "wait", Value: jobWait})
 	stop := c.showProgress(m)
 	defer stop()
 	for {
-		err := c.tree.fs.WriteFile("image/ctl", m.String()+"\n", false)
+		err := send(m.String() + "\n")
 		switch {
 		case is(err, syscall.ETIMEDOUT) && m.Verb == "pull": // a pull goes on where it was
 		case is(err, syscall.EINTR):
 			return exitStatus(exitInterrupted)
 		default:
-			return c.tree.explain(err, m.Verb+" image")
+			err = c.tree.explain(err, m.Verb+" image")
+			if f, ok := err.(*failure); ok && f.word == fault.HostDown.String() {
+				f.code = exitFailed // the registry does not answer: the daemon does
+			}
+			return err
 		}
 	}
 }

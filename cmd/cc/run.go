@@ -124,8 +124,9 @@ func (c *call) create(m words.Message, ask bool) (name, id string, err error) {
 	defer f.Close()
 	if _, err = f.Write([]byte(m.String() + "\n")); err != nil {
 		err = c.tree.explain(err, "run a container")
-		if c.pullable(m, err) {
-			if _, err = f.Write([]byte(m.String() + "\n")); err != nil {
+		if image, ok := c.missing(m, err); ok {
+			if err = c.imageJob(words.Message{Verb: "pull", Args: []string{image}}); err == nil {
+				_, err = f.Write([]byte(m.String() + "\n"))
 				err = c.tree.explain(err, "run a container")
 			}
 		}
@@ -145,17 +146,10 @@ func (c *call) create(m words.Message, ask bool) (name, id string, err error) {
 	return answer[0], answer[1], nil
 }
 
-// pullable pulls the image that the failed line misses, if the user asked for that.
-func (c *call) pullable(m words.Message, err error) bool {
-	image, ok := m.Opt("image")
-	if !ok || !c.opt.on("pull") || !is(err, syscall.ENOENT) || c.tree.has("image/ref/"+image) {
-		return false
-	}
-	if err := c.imageJob(words.Message{Verb: "pull", Args: []string{image}}); err != nil {
-		c.note("%v", err)
-		return false
-	}
-	return true
+// missing is the image that the failed line lacks, if the user wants it pulled.
+func (c *call) missing(m words.Message, err error) (image string, ok bool) {
+	image, ok = m.Opt("image")
+	return image, ok && c.opt.on("pull") && is(err, syscall.ENOENT) && !c.tree.has("image/ref/"+image)
 }
 
 // engineFailure gives a failed run or exec its exit code: the program is not there, cannot be executed, or

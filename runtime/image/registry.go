@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -171,7 +172,7 @@ func registryError(err error, format string, args ...any) error {
 	var answer *transport.Error
 	if !errors.As(err, &answer) {
 		if fault.KindOf(err) == fault.Internal && isConnError(err) {
-			return &fault.Error{Kind: fault.HostDown, Text: fmt.Sprintf(format, args...) + ": " + short(err.Error()), Err: err}
+			return &fault.Error{Kind: fault.HostDown, Text: fmt.Sprintf(format, args...) + ": " + strings.Map(printable, rootCause(err)), Err: err}
 		}
 		return fault.Wrap(err, format, args...)
 	}
@@ -198,6 +199,15 @@ func registryError(err error, format string, args ...any) error {
 		f = f.WithHint("%s", hint)
 	}
 	return f
+}
+
+// rootCause is what the network said: the errors around it repeat the address for every scheme that was tried.
+func rootCause(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
+	}
+	return err.Error()
 }
 
 // printable keeps a registry's words from moving the reader's cursor.
