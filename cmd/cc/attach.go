@@ -17,12 +17,16 @@ type attachment struct {
 
 	stdin, stdout, stderr string
 	tell                  func(message string) error // to the ctl
-	wait                  func() (end, error)        // when its streams have ended
+	wait                  func() waiter              // when its streams are open
 	eof                   func() error               // what ends the program's stdin
 	quit                  string                     // the message that ends the program
+	mortal                bool                       // the program ends with the daemon; the next one has another session of that number
 
 	unread sync.Once // the first stream that nobody reads any more ends the program
 }
+
+// waiter tells how a program ended, when its streams have.
+type waiter func() (end, error)
 
 // end is how a program ended: the line that tells it, and whether its streams may have ended before it did.
 type end struct {
@@ -38,7 +42,9 @@ func (a *attachment) container(dir string) {
 	a.tell = func(m string) error { return t.fs.WriteFile(dir+"/ctl", m+"\n", false) }
 	a.eof = func() error { return a.tell("eof") }
 	a.quit = "stop timeout=1s"
-	a.wait = func() (end, error) { return t.exited(dir, a.c.opt.has("restart")) }
+	a.wait = func() waiter {
+		return func() (end, error) { return t.exited(dir, a.c.opt.has("restart")) }
+	}
 }
 
 // exited returns how a container ended, when its streams have. Mostly it is known by then. If not, a restart
@@ -80,7 +86,7 @@ func (a *attachment) run() (exitStatus, error) {
 			go a.input()
 		}
 	}
-	how, err := a.end(copies)
+	how, err := a.end(copies, a.wait())
 	switch {
 	case c.tree.dry:
 		return 0, nil
@@ -93,14 +99,14 @@ func (a *attachment) run() (exitStatus, error) {
 }
 
 // end waits for the streams and the program to end.
-func (a *attachment) end(copies []*copying) (end, error) {
+func (a *attachment) end(copies []*copying, wait waiter) (end, error) {
 	var errs []error
 	for _, s := range copies {
 		if err := <-s.done; err != nil && !is(err, syscall.ENOENT) {
 			errs = append(errs, err)
 		}
 	}
-	how, err := a.wait()
+	how, err := wait()
 	errs = append(errs, err)
 	for _, s := range copies {
 		if how.partial && join(errs) == nil {
@@ -112,6 +118,10 @@ func (a *attachment) end(copies []*copying) (end, error) {
 
 // lost says what became of the program when cc could not follow it to the end.
 func (a *attachment) lost(err error) error {
+	if a.mortal && gone(err) {
+		return failedf(exitEngine, "the daemon ended, and the command in %s with it", a.name).
+			withHint("%s itself runs on; run the command again when the daemon is back", a.name)
+	}
 	if is(err, syscall.ENOENT) && a.c.tree.alive() {
 		return failedf(exitEngine, "%s was deleted before cc could read how it ended", a.name)
 	}
@@ -169,7 +179,12 @@ func (a *attachment) copy(name string, w io.Writer) *copying {
 	}
 	go func() {
 		var err error
-		s.have, err = t.follow(name, f, 0, w)
+		if a.mortal {
+			s.have, err = copyStream(w, f)
+			_ = f.Close()
+		} else {
+			s.have, err = t.follow(name, f, 0, w)
+		}
 		if is(err, syscall.EPIPE) { // a program of this host would get SIGPIPE at its next write
 			a.unread.Do(func() { _ = a.tell(a.quit) })
 		}

@@ -11,7 +11,7 @@ import (
 var execVerb = verb{
 	name: "exec", also: []string{"container exec"}, args: "ID CMD [ARG...]", short: "run a command in a running container",
 	long: `
-Output, input, signals and the exit code are handled as by cc run. The command ends when cc does.`,
+Output, input, signals and the exit code are handled as by cc run. The command ends when cc or the daemon does.`,
 	examples: []string{
 		"cc exec web ls -l /",
 		"cc exec -it --user root web sh",
@@ -74,23 +74,31 @@ func (c *call) execMessage() (words.Message, error) {
 	return m, nil
 }
 
-// session attaches to exec session n.
+// session attaches to exec session n. Its files are opened once, and not again: the next daemon gives the number to another
+// session.
 func (c *call) session(s *signals, ctl File, dir, n string) *attachment {
 	at := dir + "/exec/" + n
 	a := &attachment{
-		c: c, signals: s, name: strings.TrimPrefix(dir, "container/"),
+		c: c, signals: s, name: strings.TrimPrefix(dir, "container/"), mortal: true,
 		stdin: at + "/stdin", stdout: at + "/stdout", stderr: at + "/stderr",
 		quit: "signal KILL",
 		tell: func(m string) error {
 			_, err := ctl.Write([]byte(m + "\n"))
 			return err
 		},
-		wait: func() (end, error) {
-			line, err := readAll(c.tree.fs, at+"/wait")
-			return end{line: string(line)}, err
-		},
 	}
 	a.eof = func() error { return a.tell("eof") }
+	a.wait = func() waiter {
+		f, err := c.tree.fs.Open(at+"/wait", syscall.O_RDONLY)
+		return func() (end, error) {
+			if err != nil {
+				return end{}, err
+			}
+			defer f.Close()
+			line, err := io.ReadAll(f)
+			return end{line: string(line)}, err
+		}
+	}
 	return a
 }
 
