@@ -156,6 +156,11 @@ func (l *layerSet) mountWith(layers func(fs int) error) (*os.File, error) {
 	if err := layers(fs); err != nil {
 		return nil, err
 	}
+	// Some distributions let a directory of the image be renamed by a note that leads back to where it was. What is mounted over
+	// a part of it at the next start (the daemon's own directories, in the image host) would no longer cover it.
+	if err := unix.FsconfigSetString(fs, "redirect_dir", "nofollow"); err != nil {
+		return nil, mountError(fs, "overlay redirect_dir", err)
+	}
 	if l.volatile {
 		if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
 			return nil, mountError(fs, "overlay volatile", err)

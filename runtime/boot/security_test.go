@@ -389,3 +389,15 @@ func TestHostNodes(t *testing.T) {
 		t.Error("/sys of the host has become read-only")
 	}
 }
+
+// A directory of the image is renamed by copying it, whatever the kernel's default: a note of the rename in the layer would lead around
+// what the next start mounts over it.
+func TestNoRedirects(t *testing.T) {
+	both(t, func(t *testing.T, o SlotOptions) {
+		lower := image(t)
+		got := runIn(t, o, lower, nil, "sh", "-c", "grep -c ' / / .*redirect_dir=nofollow' /proc/self/mountinfo")
+		if got.out != "1\n" {
+			t.Errorf("got %q", got.out)
+		}
+	})
+}
