@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/runtime/boot"
 )
 
 func TestRootOfTheLiving(t *testing.T) {
@@ -236,4 +239,26 @@ func openFiles(t testing.TB) []string {
 		}
 	}
 	return list
+}
+
+// Where the host gives no user namespace, more capabilities than the default would be those of the host.
+func TestCapabilitiesOfTheHost(t *testing.T) {
+	c := newCloud(t)
+	run := func(name string, words ...string) error {
+		_, err := c.Run(ctxFor(t), name, 1000, 1000, func(s *Spec) error {
+			s.Image, s.Args, s.Capability = "bb", []string{"true"}, words
+			return nil
+		})
+		return err
+	}
+	if err := run("mapped", "all"); err != nil {
+		t.Errorf("in a user namespace: %v", err)
+	}
+	c.settle(t)
+	ids := c.host.ids
+	c.host.ids = boot.IDMap{}
+	defer func() { c.host.ids = ids }()
+	if err := run("host", "+SYS_ADMIN"); !fault.Is(err, fault.Denied) {
+		t.Errorf("without one: %v", err)
+	}
 }

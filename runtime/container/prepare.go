@@ -58,6 +58,10 @@ func (m *Manager) plan(c *Container) (*plan, error) {
 	if p.caps, err = Capabilities(p.spec.Capability); err != nil {
 		return nil, err
 	}
+	if p.host && p.meta.UID != 0 && !subset(p.caps, boot.DefaultCapabilities()) {
+		return nil, fault.New(fault.Denied, "capabilities beyond the default need a user namespace, and this one has none").
+			WithHint("they are then for containers of the host's owner only")
+	}
 	p.hostname = p.spec.Hostname
 	if p.hostname == "" {
 		p.hostname = p.meta.Name
