@@ -255,6 +255,15 @@ func TestShelf(t *testing.T) {
 	if over := s.cool(now.Add(time.Minute)); s.want != 4 || len(over) != 3 || len(s.ready) != 4 {
 		t.Error(s.want, over, s.ready)
 	}
+	for range 5 { // one stays for somebody who types
+		s.cool(now.Add(2 * time.Minute))
+	}
+	if s.want != 1 || len(s.ready) != 1 {
+		t.Error(s.want, s.ready)
+	}
+	if over := s.cool(now.Add(time.Hour)); s.want != 0 || len(over) != 1 {
+		t.Error(s.want, over)
+	}
 }
 
 func TestDiff(t *testing.T) {

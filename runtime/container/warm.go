@@ -11,11 +11,12 @@ import (
 // made when nobody is waiting: refilling begins when the last use is quiet ago, at the latest lag after the first.
 //
 //	           take                 want doubles when a shelf was empty, up to Config.Warm;
-//	refill --> shelf --> start      it halves when nobody came for a while, down to nothing
+//	refill --> shelf --> start      it halves when nobody came for a while, to one and at last to none
 const (
 	quiet    = 5 * time.Millisecond
 	lag      = 50 * time.Millisecond
 	coldEach = 30 * time.Second // an unused shelf halves this often
+	lastFor  = 10 * time.Minute // but the last part waits so long for somebody who types
 	armQuiet = 5 * time.Millisecond
 	armedFor = 2 * time.Minute // an armed container that nobody starts gives its slot back
 )
@@ -41,10 +42,13 @@ func (s *shelf[T]) take(most int, now time.Time) (part T, ok bool) {
 
 // cool halves an unused shelf and returns what is too much on it.
 func (s *shelf[T]) cool(now time.Time) []T {
-	if now.Sub(s.used) < coldEach {
+	unused := now.Sub(s.used)
+	switch {
+	case unused < coldEach:
 		return nil
+	case s.want > 1 || unused >= lastFor:
+		s.want /= 2
 	}
-	s.want /= 2
 	return s.trim(s.want)
 }
 
