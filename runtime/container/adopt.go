@@ -168,24 +168,6 @@ func (m *Manager) findProcess(c *Container, r *run, kid keeper.State) bool {
 	return true
 }
 
-// takeBack gives a new keeper a process whose old one was killed together with the daemon. Its pipes went with them.
-func (m *Manager) takeBack(c *Container, r *run) {
-	ctx, cancel := context.WithTimeout(m.ctx, 10*time.Second)
-	defer cancel()
-	dir, err := os.Open(c.dir)
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	err = m.conf.Keeper.Watch(ctx, string(c.id), r.rec.PID, r.pidfd)
-	if err == nil {
-		err = m.conf.Keeper.Keep(ctx, string(c.id), dir)
-	}
-	if err != nil {
-		m.log.Error("a container has no keeper", "id", c.id, "err", err)
-	}
-}
-
 // neverStarted reports whether a process still is ccinit, whose armed state ends with the daemon. With init on the program is its
 // child.
 func (m *Manager) neverStarted(r *run) bool {

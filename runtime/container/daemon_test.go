@@ -431,6 +431,44 @@ func TestKeeperKilled(t *testing.T) {
 	}
 }
 
+// What neither the daemon nor the keeper lived to hold goes on: the processes, and the logs of programs that printed nothing meanwhile.
+func TestDaemonAndKeeperKilled(t *testing.T) {
+	p := newPlace(t)
+	v := startVictim(t, p)
+	program := []string{"sh", "-c", `trap "echo after; echo oops >&2" USR1; trap "exit 6" USR2; echo before; while :; do sleep 0.05; done`}
+	specs := map[string]map[string]json.RawMessage{"plain": nil, "init": {"init": raw(true)}}
+	for name, spec := range specs {
+		v.do(order{Verb: "run", Name: name, Args: program, Spec: spec})
+	}
+	time.Sleep(300 * time.Millisecond) // they have printed, and their start is recorded
+	v.kill()
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		if b, _ := os.ReadFile(d + "/cmdline"); strings.HasPrefix(string(b), "cc-keeper\x00"+p.Run+"\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(d))
+			unix.Kill(pid, unix.SIGKILL)
+			waitFor(t, "the keeper's end", func() bool { return unix.Kill(pid, 0) != nil })
+		}
+	}
+	c := succeed(t, p)
+	defer c.end(t)
+	for name := range specs {
+		x := get(t, c, name)
+		if err := x.Kill(ctxFor(t), syscall.SIGUSR1); err != nil {
+			t.Fatal(name, err)
+		}
+		waitFor(t, name+" to be logged", func() bool {
+			return output(t, x, "stdout") == "before\nafter\n" && output(t, x, "stderr") == "oops\n"
+		})
+		if err := x.Kill(ctxFor(t), syscall.SIGUSR2); err != nil {
+			t.Fatal(name, err)
+		}
+		if e := exit(t, x); e.Code != 6 && e.Code != -1 { // -1: a kernel that tells nobody but the parent
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
 func TestDamagedRecordLeavesTheDaemonAlive(t *testing.T) {
 	p := newPlace(t)
 	c := succeed(t, p)

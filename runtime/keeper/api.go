@@ -154,12 +154,6 @@ func (c *Client) Adopt(ctx context.Context, id string, a Adoption) error {
 	return fault.Wrap(c.adopt(ctx, m, files), "cannot keep %s as %s", id, m.ID)
 }
 
-// Keep makes the process a container under the name it has.
-func (c *Client) Keep(ctx context.Context, id string, dir *os.File) error {
-	m := wire.Adopt{ID: id, Keep: true, Dir: dir != nil}
-	return fault.Wrap(c.adopt(ctx, m, []*os.File{dir}), "cannot keep %s", id)
-}
-
 // adopt sends the message with duplicates of the files that are there, and notes them in the ledger.
 func (c *Client) adopt(ctx context.Context, m wire.Adopt, files []*os.File) error {
 	var fds []int

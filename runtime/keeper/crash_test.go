@@ -243,7 +243,7 @@ func TestBothDied(t *testing.T) {
 	}
 	d, _ := os.Open(x.dir)
 	defer d.Close()
-	if err := c.Keep(b.ctx, "one", d); err != nil {
+	if err := c.Adopt(b.ctx, "one", keeper.Adoption{Dir: d}); err != nil {
 		t.Fatal(err)
 	}
 	x.end(17)

@@ -7,7 +7,7 @@
 //
 //	Spawn, Watch   it is reaped, and its end comes on Exits. Nothing more: when ccd goes, its init sees the
 //	               end of its socket and ends too.
-//	Keep, Adopt    it is a container: its end is recorded in a file, announced again and again until Ack, and
+//	Adopt          it is a container: its end is recorded in a file, announced again and again until Ack, and
 //	               remembered until Forget. Its logs are drained to their last byte before the end is
 //	               announced.
 //

@@ -367,7 +367,7 @@ func TestRenameAfterKill(t *testing.T) {
 	c := b.client()
 	old := b.spawn(c, "a", allNamespaces, keeper.IDMap{})
 	for i := range 20 {
-		if err := c.Keep(b.ctx, "a", nil); err != nil {
+		if err := c.Adopt(b.ctx, "a", keeper.Adoption{}); err != nil {
 			t.Fatal(err)
 		}
 		next := b.spawn(c, fmt.Sprint("slot/", i), allNamespaces, keeper.IDMap{})

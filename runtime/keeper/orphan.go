@@ -58,7 +58,7 @@ func StartTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(f[19]), 10, 64)
 }
 
-// ReadExit reads the record the keeper wrote into the directory given to Keep: the last exit there was, of the
+// ReadExit reads the record the keeper wrote into the directory given to Adopt: the last exit there was, of the
 // process that Exit.PID and Exit.Start name. The error is fault.NotFound when nothing has ended yet.
 func ReadExit(dir string) (Exit, error) {
 	f, err := os.OpenFile(dir+"/"+RecordName, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
