@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,17 @@ memory 1G
 cpu.max 1.5
 EOF
 echo 'A b c' >> /cc/container/web/env`},
+		{"vpc update", []string{"--dry-run", "vpc", "update", "--nat", "off", "--mtu", "1400", "-l", "a=b", "foo"}, `
+cat >> /cc/vpc/foo/spec <<'EOF'
+mtu 1400
+nat off
+EOF
+echo 'a b' >> /cc/vpc/foo/labels`},
+		{"run with docker's --cpus", []string{"--dry-run", "run", "-d", "--cpus", "0.5", "true"}, `
+exec 3<>/cc/container/ctl
+echo 'run cpu.max=0.5 stdin=off -- true' >&3
+read -r name id <&3
+exec 3>&-`},
 		{"delete", []string{"-x", "rm", "old"}, `
 cat /cc/container/old/status
 cat /cc/container/old/usedby
@@ -137,9 +149,12 @@ func TestRunFailures(t *testing.T) {
 	}{
 		{[]string{"run", "--image", "missing", "x"}, 125, "cc: cannot run container: no image missing\nhint: cc image pull missing\n"},
 		{[]string{"run", "nosuch"}, 127, "cc: cannot run container: execve nosuch: no such file or directory\n"},
-		{[]string{"run", "--volume", "a:/b", "x"}, 1, "cc: cannot use --volume: volumes are not in this release of Container Cloud\n"},
-		{[]string{"run", "--disk", "1G", "x"}, 1, "cc: cannot use --disk: disks of a fixed size are not in this release of Container Cloud\n"},
-		{[]string{"run", "--publish", "80:80", "x"}, 1, "cc: cannot use --publish: published ports are not in this release of Container Cloud\n"},
+		{[]string{"run", "--volume", "a:/b", "x"}, 125, "cc: cannot use --volume: volumes are not in this release of Container Cloud\n"},
+		{[]string{"run", "--disk", "1G", "x"}, 125, "cc: cannot use --disk: disks of a fixed size are not in this release of Container Cloud\n"},
+		{[]string{"run", "--publish", "80:80", "x"}, 125, "cc: cannot use --publish: published ports are not in this release of Container Cloud\n"},
+		{[]string{"update", "--disk", "1G", "web"}, 1, "cc: cannot use --disk: "},
+		{[]string{"run", "--label", "x", "x"}, 2, "cc: --label wants KEY=VALUE, not \"x\"\n"},
+		{[]string{"update", "--set", "nat=off", "vpc/foo"}, 2, "cc: update is for containers\nhint: cc vpc update --nat off foo\n"},
 		{[]string{"run", "--env", "HOME", "x"}, 2, "cc: --env wants KEY=VALUE, not \"HOME\"\n"},
 		{[]string{"volume", "create", "x"}, 1, "cc: cannot use volumes: volumes are not in this release of Container Cloud\n"},
 		{[]string{"vpc", "create", "--cidr", "300.1.2.0/24", "--name", "bad"}, 1, "cc: cannot create vpc bad: cidr: \"300.1.2.0/24\" is no network\nhint: an address and its bits\n"},
@@ -169,7 +184,7 @@ func TestDeleteIsIdempotentAndAllOrNothing(t *testing.T) {
 	if code != exitConflict || !f.dirs["container/a"] {
 		t.Errorf("code %d, a is there: %v", code, f.dirs["container/a"])
 	}
-	if want := "cc: cannot delete container/b: it is running; nothing was deleted\nhint: cc stop b, or cc rm --force b\n"; errs != want {
+	if want := "cc: no container \"ghost\"\ncc: cannot delete container/b: it is running; nothing was deleted\nhint: cc stop b, or cc rm --force b\n"; errs != want {
 		t.Errorf("said %q", errs)
 	}
 	if code, _, errs := f.cc(t, "rm", "a", "a", "ghost"); code != 0 || f.dirs["container/a"] {
@@ -189,6 +204,38 @@ func TestDeleteIsIdempotentAndAllOrNothing(t *testing.T) {
 	}
 	if code, _, _ := f.cc(t, "vpc", "delete", "free", "none"); code != 0 || f.dirs["vpc/free"] {
 		t.Errorf("vpc: code %d", code)
+	}
+}
+
+// TestStartOfWhatRuns succeeds, as in docker.
+func TestStartOfWhatRuns(t *testing.T) {
+	f := newFake()
+	f.container("web", "running")
+	f.container("cold", "paused")
+	f.fail["container/web/ctl"], f.fail["container/cold/ctl"] = syscall.EBUSY, syscall.EBUSY
+	if code, _, errs := f.cc(t, "start", "web"); code != 0 || errs != "" {
+		t.Errorf("code %d %s", code, errs)
+	}
+	if code, _, _ := f.cc(t, "start", "cold"); code != exitConflict {
+		t.Errorf("paused: code %d", code)
+	}
+}
+
+// TestInspectHost: every object can be inspected; links to others are names.
+func TestInspectHost(t *testing.T) {
+	f := newFake()
+	f.put("host/vm/address", "10.0.0.1\n")
+	f.put("host/vm/containers/web/id", "1\n")
+	_, out, errs := f.cc(t, "inspect", "host/vm")
+	var got struct{ Objects []map[string]any }
+	if err := json.Unmarshal([]byte(out), &got); err != nil || len(got.Objects) != 1 {
+		t.Fatalf("%v %q %q", err, out, errs)
+	}
+	if o := got.Objects[0]; o["address"] != "10.0.0.1" || fmt.Sprint(o["containers"]) != "[web]" {
+		t.Errorf("%v", o)
+	}
+	if code, _, errs := f.cc(t, "inspect", "host/nosuch"); code != exitNotFound || !strings.HasPrefix(errs, "cc: no host nosuch\nhint: ls /cc/host") {
+		t.Errorf("%d %q", code, errs)
 	}
 }
 

@@ -176,12 +176,31 @@ func starting(typed string, list []string) []string {
 func (c *call) offers(kind string, have []string) []string {
 	var list []string
 	switch kind {
-	case "container", "vpc", "volume":
+	case "container", "vpc":
 		list = c.names(kind)
+	case "ended":
+		rows, _ := c.containerRows()
+		for _, r := range rows {
+			if !running(r.state) {
+				list = append(list, r.name)
+			}
+		}
 	case "any":
 		list = c.names("container")
-		for _, name := range c.names("vpc") {
-			list = append(list, "vpc/"+name)
+		for _, noun := range nouns[1:] {
+			for _, name := range c.names(noun) {
+				list = append(list, noun+"/"+name)
+			}
+		}
+	case "setting":
+		for _, w := range c.schemaRows() {
+			if name, ok := strings.CutPrefix(w[0], "container/CONTAINER/"); ok && w[4] != "" { // it applies some time
+				list = append(list, name+"=")
+			}
+		}
+	case "schema":
+		for _, w := range c.schemaRows() {
+			list = append(list, w[0])
 		}
 	case "image":
 		list = append(c.imageNames("image/ref", ""), "builtin", "host")
@@ -190,7 +209,7 @@ func (c *call) offers(kind string, have []string) []string {
 			list = append(list, name+":")
 		}
 		list = append(list, ":file")
-	case "file", "path":
+	case "file":
 		list = []string{":file"}
 	case "topic":
 		list = nextWords(have, "")
@@ -208,6 +227,15 @@ func (c *call) offers(kind string, have []string) []string {
 		}
 	}
 	return fresh
+}
+
+// schemaRows are the lines of the schema: path, kind, syntax, default, when a change applies, mode.
+func (c *call) schemaRows() [][]string {
+	var rows [][]string
+	for _, l := range tableLines(c.tree.value("schema")) {
+		rows = append(rows, fields(l, 6))
+	}
+	return rows
 }
 
 // names lists a collection: directory entries that may be objects' names.

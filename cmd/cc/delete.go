@@ -8,7 +8,7 @@ import (
 var rmVerb = verb{
 	name: "rm", also: []string{"container delete", "container rm", "delete"}, args: "ID...", short: "delete containers",
 	long: `
-Names that nothing has, or that were deleted before, are as they should be. When one of the containers is in
+Names that nothing has, or that were deleted before, are noted and as they should be. When one of the containers is in
 use, none is deleted.`,
 	examples: []string{"cc rm web db", "cc rm --force web      # running too"},
 	flags:    []flag{{long: "force", short: "f", doc: "also what runs"}},
@@ -59,6 +59,9 @@ func (c *call) delete(noun string, inUse func(*call, string) (why, hint string),
 		dir, err := c.object(noun, arg)
 		switch {
 		case is(err, syscall.ENOENT) && c.tree.alive():
+			if !c.opt.on("json") {
+				c.note("no %s %q", noun, arg)
+			}
 		case err != nil:
 			return err
 		case !contains(dirs, dir):

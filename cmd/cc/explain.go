@@ -5,7 +5,7 @@ import "strings"
 var explainVerb = verb{
 	name: "explain", args: "PATH...", short: "print the schema of files: kind, syntax, default, when a change applies",
 	examples: []string{"cc explain /cc/container/web/memory", "cc explain container/NAME"},
-	min:      1, max: -1, objects: "path",
+	min:      1, max: -1, objects: "schema",
 	run: func(c *call) error {
 		schema, err := c.tree.read("schema")
 		if err != nil {

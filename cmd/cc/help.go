@@ -48,15 +48,18 @@ func nounHelp(args []string) string {
 	}
 	var b strings.Builder
 	for _, v := range verbs() {
-		if v.noun == args[0] || v.under(args[0]) {
+		if v.noun == args[0] || v.below(args[0]) {
 			fmt.Fprintf(&b, "  %-44s %s\n", v.usage(), v.short)
 		}
 	}
 	return b.String()
 }
 
-// under reports whether a verb also goes by a name below noun.
-func (v *verb) under(noun string) bool {
+// below reports whether a verb also goes by a name below noun, or is listed there.
+func (v *verb) below(noun string) bool {
+	if v.under == noun {
+		return true
+	}
 	for _, a := range v.also {
 		if strings.HasPrefix(a, noun+" ") && !v.hidden {
 			return true
@@ -78,6 +81,9 @@ func overview() string {
 		title := noun
 		if noun == "" {
 			title = "containers and the cloud"
+		}
+		if noun == "volume" {
+			title += " (not in this release)"
 		}
 		b.WriteString("\n" + title + ":\n")
 		for _, v := range verbs() {

@@ -12,9 +12,19 @@ import (
 
 var startVerb = verb{
 	name: "start", also: []string{"container start"}, args: "ID...", short: "start containers",
+	long:     `Containers that run are as they should be.`,
 	examples: []string{"cc start web db"},
-	min:      1, max: -1, objects: "container",
-	run: func(c *call) error { return c.tellAll("start") },
+	min:      1, max: -1, objects: "ended",
+	run: func(c *call) error {
+		dirs, errs := c.containers()
+		for _, dir := range dirs {
+			err := c.tree.fs.WriteFile(dir+"/ctl", "start\n", false)
+			if !is(err, syscall.EBUSY) || c.tree.state(dir) != "running" {
+				errs = append(errs, c.tree.explain(err, "start "+dir))
+			}
+		}
+		return join(errs)
+	},
 }
 
 var restartVerb = verb{

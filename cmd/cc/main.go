@@ -15,7 +15,6 @@ import (
 	"time"
 )
 
-
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, func(root string) FS { return osFS{root} }))
 }

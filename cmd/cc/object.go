@@ -29,8 +29,8 @@ func (c *call) object(noun, arg string) (string, error) {
 	case len(names) > 1:
 		return "", failedf(exitNotFound, "%s %s is not unique: %s", noun, name, strings.Join(names, " "))
 	}
-	f := failedf(exitNotFound, "no %s %s", noun, name).withHint("cc %s lists them", map[string]string{
-		"container": "ps -a", "vpc": "vpc list", "volume": "volume list"}[noun])
+	f := failedf(exitNotFound, "no %s %s", noun, name).withHint("%s lists them", map[string]string{
+		"container": "cc ps -a", "vpc": "cc vpc list", "host": "ls " + c.tree.root + "/host"}[noun])
 	f.errno = syscall.ENOENT
 	return "", f
 }
@@ -50,6 +50,9 @@ func (c *call) byPrefix(noun, prefix string) ([]string, error) {
 	if len(prefix) < 4 || strings.Trim(prefix, "0123456789abcdef-") != "" {
 		return nil, c.tree.mustLive()
 	}
+	if noun == "host" { // has no index: in this release there is one
+		return nil, nil
+	}
 	text, err := c.tree.read(noun + "/index")
 	var names []string
 	for _, l := range tableLines(text) {
@@ -68,15 +71,18 @@ func (t *tree) mustLive() error {
 	return t.diagnose(syscall.ENOENT)
 }
 
+// nouns are the kinds of object that have a directory each.
+var nouns = []string{"container", "vpc", "host"}
+
 // anyObject finds an object of any kind by a bare name: containers first.
 func (c *call) anyObject(arg string) (string, error) {
 	name := strings.TrimPrefix(arg, c.tree.root+"/")
-	for _, noun := range []string{"container", "vpc", "volume"} {
+	for _, noun := range nouns {
 		if strings.HasPrefix(name, noun+"/") {
 			return c.object(noun, name)
 		}
 	}
-	for _, noun := range []string{"container", "vpc", "volume"} {
+	for _, noun := range nouns {
 		dir, err := c.object(noun, arg)
 		if err == nil {
 			return dir, nil

@@ -48,7 +48,7 @@ var globals = []flag{
 
 // parseGlobal takes the options before the verb.
 func parseGlobal(argv []string) (options, []string, error) {
-	flags := append([]flag{{long: "version"}}, globals...)
+	flags := append([]flag{{long: "version", short: "v"}}, globals...)
 	return parseFlags(flags, argv, true)
 }
 

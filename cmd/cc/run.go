@@ -29,7 +29,7 @@ Without CMD the image's own command runs.`,
 		{long: "interactive", short: "i", doc: "send it what cc reads"},
 		{long: "pull", doc: "pull the image first if it is not here"},
 	}, createFlags...),
-	command: true, max: -1, objects: "command",
+	command: true, max: -1, objects: "command", under: "container",
 	run: runContainer,
 }
 
@@ -42,11 +42,12 @@ var createFlags = []flag{
 	{long: "memory", short: "m", arg: "SIZE", doc: "memory limit: 512M, 2G, max"},
 	{long: "cpu", arg: "SHARES", doc: "weight, 1024 is normal"},
 	{long: "cpu.max", arg: "CORES", doc: "cores at most: 1.5, max"},
+	{long: "cpus", arg: "CORES", doc: "docker's name for --cpu.max"},
 	{long: "pids", arg: "N", doc: "tasks at most"},
-	{long: "disk", arg: "SIZE", doc: "size of its own disk"},
-	{long: "volume", short: "v", arg: "NAME:TARGET[:ro]", doc: "attach a volume", from: "volume"},
+	{long: "disk", arg: "SIZE", doc: "size of its own disk (comes with volumes: not in this release)"},
+	{long: "volume", short: "v", arg: "NAME:TARGET[:ro]", doc: "attach a volume (not in this release)"},
 	{long: "mount", arg: "SOURCE:TARGET[:ro]", doc: "SOURCE is /host/path or tmpfs:SIZE"},
-	{long: "publish", short: "p", arg: "[ADDRESS:]PORT:PORT[/udp]", doc: "open a port of this host"},
+	{long: "publish", short: "p", arg: "[ADDRESS:]PORT:PORT[/udp]", doc: "open a port of this host (not in this release)"},
 	{long: "env", short: "e", arg: "KEY=VALUE", doc: "environment, repeatable"},
 	{long: "user", short: "u", arg: "USER[:GROUP]", doc: "user in the container"},
 	{long: "dir", short: "w", arg: "DIR", doc: "working directory"},
@@ -58,7 +59,7 @@ var createFlags = []flag{
 	{long: "readonly", doc: "read-only root file system"},
 	{long: "init", doc: "a reaping init in front of CMD"},
 	{long: "capability", arg: "+CAP|-CAP", doc: "add or drop a capability, repeatable"},
-	{long: "set", arg: "SETTING=VALUE", doc: "any other setting (cc explain container/NAME)"},
+	{long: "set", arg: "SETTING=VALUE", doc: "any other setting (cc explain container/NAME)", from: "setting"},
 }
 
 func runContainer(c *call) error {

@@ -11,7 +11,7 @@ func (c *call) createMessage(verb string) (words.Message, error) {
 	m := words.Message{Verb: verb, Cmd: c.args, HasCmd: len(c.args) > 0}
 	put := func(key, value string) { m.Opts = append(m.Opts, words.Opt{Key: key, Value: value}) }
 	if err := c.later(); err != nil {
-		return m, err
+		return m, engineFailure(err)
 	}
 	for _, f := range createFlags {
 		for _, v := range c.opt.list(f.long) {
@@ -71,10 +71,15 @@ func option(flag, v string) (key, value string, err error) {
 			return "", "", usagef("--set wants SETTING=VALUE, not %q", k)
 		}
 		return k, v, nil
+	case "cpus":
+		return "cpu.max", v, nil
 	case "env", "label":
 		if k, _, ok := strings.Cut(v, "="); !ok || k == "" {
-			return "", "", usagef("--%s wants KEY=VALUE, not %q", flag, v).
-				withHint("cc passes nothing of its own environment on")
+			err := usagef("--%s wants KEY=VALUE, not %q", flag, v)
+			if flag == "env" {
+				err = err.withHint("cc passes nothing of its own environment on")
+			}
+			return "", "", err
 		}
 	case "mount":
 		v, err = mountLine(v)

@@ -20,7 +20,17 @@ func program(t *testing.T) (dir string, env []string) {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"version", "container/ctl", "container/index", "doc/start", "image/ref/debian:12/config", "image/ref/reg.example:5000/team/app:1/config"} {
+	tables := map[string]string{
+		"container/index": "web 1-2 running - builtin - - - 0 - true\nworker 3-4 exited - builtin - - 1 0 - true\n",
+		"schema": "container/CONTAINER/memory scalar BYTES|max max live 0664\ncontainer/CONTAINER/mem.stat table - - - 0444\n" +
+			"vpc/VPC/cidr scalar A.B.C.D/BITS - fixed 0664\n",
+	}
+	for name, text := range tables {
+		if err := os.WriteFile(filepath.Join(dir, "tree", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{"version", "container/ctl", "doc/start", "image/ref/debian:12/config", "image/ref/reg.example:5000/team/app:1/config"} {
 		if err := os.WriteFile(filepath.Join(dir, "tree", f), []byte("x\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +43,11 @@ func TestCompletionWords(t *testing.T) {
 	dir, env := program(t)
 	for typed, want := range map[string]string{
 		"sta|":              "status start stats",
-		"vpc |":             "create list ls delete rm inspect",
+		"vpc |":             "create list ls update delete rm inspect",
+		"start |":           "worker",
+		"wait --for run|":   "running",
+		"run --set me|":     "memory=",
+		"explain vpc/|":     "vpc/VPC/cidr",
 		"vpc delete |":      "foo",
 		"logs w|":           "web worker",
 		"stop web |":        "worker",

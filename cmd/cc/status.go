@@ -11,7 +11,7 @@ var statusVerb = verb{
 	name: "status", args: "[ID...]", short: "show the whole cloud, or one object",
 	long: `
 Without ID: failures first, then containers, networks, and pulls under way. With ID: state, last error, last events.
-An ID is a container, or a vpc; container/web and vpc/web tell them apart.`,
+An ID is a container, a vpc or a host; container/web and vpc/web tell them apart.`,
 	examples: []string{"cc status", "cc status web", "cc status vpc/foo --json"},
 	max:      -1, objects: "any",
 	run: runStatus,

@@ -31,6 +31,9 @@ func updateFlags() []flag {
 }
 
 func runUpdate(c *call) error {
+	if name, ok := strings.CutPrefix(strings.TrimPrefix(c.args[0], c.tree.root+"/"), "vpc/"); ok {
+		return usagef("update is for containers").withHint("cc vpc update --nat off %s", name)
+	}
 	dir, err := c.object("container", c.args[0])
 	if err != nil {
 		return err
@@ -38,9 +41,14 @@ func runUpdate(c *call) error {
 	if err := c.later(); err != nil {
 		return err
 	}
+	return c.update(dir, createFlags, "cc update --memory 1G "+c.args[0])
+}
+
+// update changes the settings of an object that options give.
+func (c *call) update(dir string, flags []flag, example string) error {
 	var scalars []words.Opt
 	adds := map[string][]string{}
-	for _, f := range createFlags {
+	for _, f := range flags {
 		for _, v := range c.opt.list(f.long) {
 			key, value, err := option(f.long, v)
 			if err != nil {
@@ -58,7 +66,7 @@ func runUpdate(c *call) error {
 		}
 	}
 	if len(scalars) == 0 && len(adds) == 0 {
-		return usagef("update needs a setting").withHint("cc update --memory 1G %s", c.args[0])
+		return usagef("update needs a setting").withHint("%s", example)
 	}
 	return c.change(dir, scalars, adds)
 }

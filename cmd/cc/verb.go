@@ -21,6 +21,7 @@ type verb struct {
 	min, max int    // number of words; max -1: any
 	objects  string // what completion offers for the words: "container", "vpc", "image", "any", "file", "topic" ...
 	hidden   bool
+	under    string // the noun whose help lists it too: "container"
 	run      func(*call) error
 }
 

@@ -6,7 +6,7 @@ func verbs() []*verb {
 	return []*verb{
 		&runVerb, &psVerb, &statusVerb, &logsVerb, &execVerb, &cpVerb, &waitVerb,
 		&startVerb, &stopVerb, &restartVerb, &killVerb, &pauseVerb, &resumeVerb, &renameVerb, &updateVerb, &rmVerb,
-		&vpcCreate, &vpcList, &vpcDelete,
+		&vpcCreate, &vpcList, &vpcUpdate, &vpcDelete,
 		&imagePull, &imageList, &imageLoad, &imageImport, &imageTag, &imageRemove, &imageCollect,
 		&volumeCreate, &volumeList, &volumeDelete,
 		&containerRun,

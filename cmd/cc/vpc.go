@@ -115,10 +115,25 @@ func (c *call) vpcTable() (*table, error) {
 	return t, nil
 }
 
+var vpcUpdate = verb{
+	noun: "vpc", name: "update", args: "ID", short: "change settings of a private network",
+	long:     `Several settings change together or not at all. cidr and gateway are fixed.`,
+	examples: []string{"cc vpc update --nat off --isolate on foo"},
+	flags:    vpcFlags,
+	min:      1, max: 1, objects: "vpc",
+	run: func(c *call) error {
+		dir, err := c.object("vpc", c.args[0])
+		if err != nil {
+			return err
+		}
+		return c.update(dir, vpcFlags, "cc vpc update --nat off "+c.args[0])
+	},
+}
+
 var vpcDelete = verb{
 	noun: "vpc", name: "delete", also: []string{"vpc rm"}, args: "ID...", short: "delete private networks",
 	long: `
-Names that nothing has, or that were deleted before, are as they should be. When one of them has containers, none
+Names that nothing has, or that were deleted before, are noted and as they should be. When one of them has containers, none
 is deleted.`,
 	examples: []string{"cc vpc delete foo bar"},
 	min:      1, max: -1, objects: "vpc",
