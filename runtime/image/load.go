@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
@@ -76,16 +77,20 @@ func (s *Store) loadLayout(ctx context.Context, a archive, raw []byte, p *Progre
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "index refused: %w", err)
 	}
+	o := layoutOrigin(a)
 	var list []*Image
 	for _, d := range idx.Manifests {
 		if d.Platform != nil && d.Platform.OS == "unknown" || !d.MediaType.IsImage() && !d.MediaType.IsIndex() {
 			continue
 		}
-		manifest, index, err := layoutManifest(a, d)
+		if err := checkDescriptor(d); err != nil {
+			return list, err
+		}
+		manifest, index, err := o.descend(d, hostPlatform())
 		if err != nil {
 			return list, err
 		}
-		img, err := s.loadManifest(ctx, a, manifest, layoutName(d, index), p)
+		img, err := s.take(ctx, o, manifest, layoutName(d, index), p)
 		if err != nil {
 			return list, err
 		}
@@ -99,30 +104,22 @@ func (s *Store) loadLayout(ctx context.Context, a archive, raw []byte, p *Progre
 
 func blobName(d v1.Hash) string { return path.Join("blobs", d.Algorithm, d.Hex) }
 
-// layoutManifest goes down from an entry of index.json to a manifest for this host.
-func layoutManifest(a archive, d v1.Descriptor) (raw []byte, index string, err error) {
-	for range 3 {
-		if err := checkDescriptor(d); err != nil {
-			return nil, "", err
+func layoutOrigin(a archive) origin {
+	get := func(d v1.Descriptor, max int64) ([]byte, error) {
+		raw, err := document(a, blobName(d.Digest), max)
+		if err != nil {
+			return nil, err
 		}
-		if raw, err = document(a, blobName(d.Digest), maxManifest); err != nil {
-			return nil, "", err
-		}
-		if err := checkBytes(raw, d.Digest.String(), d.Size); err != nil {
-			return nil, "", err
-		}
-		kind, err := kindOf(raw, d.MediaType)
-		if err != nil || kind.IsImage() {
-			return raw, index, err
-		}
-		if index == "" {
-			index = d.Digest.Hex
-		}
-		if d, err = choose(raw, hostPlatform()); err != nil {
-			return nil, "", err
-		}
+		return raw, checkBytes(raw, d.Digest.String(), d.Size)
 	}
-	return nil, "", fault.New(fault.Invalid, "index refused: indexes in indexes")
+	return origin{
+		manifest: func(d v1.Descriptor) ([]byte, types.MediaType, error) {
+			raw, err := get(d, maxManifest)
+			return raw, d.MediaType, err
+		},
+		document: func(d v1.Descriptor) ([]byte, error) { return get(d, maxConfig) },
+		blob:     func(d v1.Descriptor) blobSource { return fileBlob(a, blobName(d.Digest), d) },
+	}
 }
 
 // layoutName picks an image's name out of its annotations. A bare tag, as buildah writes, names nothing.
@@ -136,37 +133,6 @@ func layoutName(d v1.Descriptor, index string) []refRecord {
 		return nil
 	}
 	return []refRecord{{Given: given, Canonical: r.canonical, Index: index}}
-}
-
-func (s *Store) loadManifest(ctx context.Context, a archive, raw []byte, names []refRecord, p *Progress) (*Image, error) {
-	m, err := parseManifest(raw)
-	if err != nil {
-		return nil, err
-	}
-	config, err := document(a, blobName(m.Config.Digest), maxConfig)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkBytes(config, m.Config.Digest.String(), m.Config.Size); err != nil {
-		return nil, err
-	}
-	c, err := parseConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	layers, err := pair(m, c)
-	if err != nil {
-		return nil, err
-	}
-	defer s.pin(pins(layers)...)()
-	list := make([]wanted, len(layers))
-	for i, l := range layers {
-		list[i] = wanted{hexOf(l.DiffID), l.Size, fileBlob(a, blobName(m.Layers[i].Digest), m.Layers[i])}
-	}
-	if err := s.fetchLayers(ctx, p, list); err != nil {
-		return nil, err
-	}
-	return s.commit(ctx, p, draft{manifest: raw, config: config, layers: layers, names: names})
 }
 
 // dockerEntry is one image of a docker archive's manifest.json.

@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
 	"github.com/containercloud/cc/fault"
 )
 
@@ -61,76 +64,29 @@ func (s *Store) pull(ctx context.Context, ref string, o PullOptions, p *Progress
 		return nil, err
 	}
 	defer reg.close()
-	return s.pullFrom(ctx, reg, r, platform, p)
+	from := s.registryOrigin(ctx, reg)
+	manifest, index, err := from.descend(v1.Descriptor{Size: -1}, platform)
+	if err != nil {
+		return nil, err
+	}
+	return s.take(ctx, from, manifest, []refRecord{{Given: r.given, Canonical: r.canonical, Index: index}}, p)
 }
 
-func (s *Store) pullFrom(ctx context.Context, reg *registry, r reference, platform Platform, p *Progress) (*Image, error) {
-	raw, index, err := reg.resolve(ctx, platform)
-	if err != nil {
-		return nil, err
-	}
-	m, err := parseManifest(raw)
-	if err != nil {
-		return nil, err
-	}
-	config, err := reg.document(ctx, m.Config)
-	if err != nil {
-		return nil, err
-	}
-	c, err := parseConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	layers, err := pair(m, c)
-	if err != nil {
-		return nil, err
-	}
-	defer s.pin(pins(layers)...)()
-	list := make([]wanted, len(layers))
-	for i, l := range layers {
-		list[i] = wanted{hexOf(l.DiffID), l.Size, s.openBlob(reg, m.Layers[i])}
-	}
-	if err := s.fetchLayers(ctx, p, list); err != nil {
-		return nil, err
-	}
-	return s.commit(ctx, p, draft{
-		manifest: raw, config: config, layers: layers,
-		names: []refRecord{{Given: r.given, Canonical: r.canonical, Index: index}},
-	})
-}
-
-// resolve goes from the reference to the manifest for a platform, through indexes; every step is checked
-// against the digest that led to it.
-func (r *registry) resolve(ctx context.Context, platform Platform) (raw []byte, index string, err error) {
-	what, size := r.ref.Identifier(), int64(-1)
-	for range 3 {
-		raw, served, err := r.manifest(ctx, what)
-		if err != nil {
-			return nil, "", err
-		}
-		if strings.HasPrefix(what, "sha256:") {
-			if err := checkBytes(raw, what, size); err != nil {
-				return nil, "", err
+// registryOrigin is where the reference of reg leads to: a descriptor without a digest stands for the reference itself.
+func (s *Store) registryOrigin(ctx context.Context, reg *registry) origin {
+	return origin{
+		manifest: func(d v1.Descriptor) ([]byte, types.MediaType, error) {
+			what := reg.ref.Identifier()
+			if d.Digest.Hex != "" {
+				what = d.Digest.String()
 			}
-		}
-		kind, err := kindOf(raw, served)
-		if err != nil {
-			return nil, "", err
-		}
-		if kind.IsImage() {
-			return raw, index, nil
-		}
-		d, err := choose(raw, platform)
-		if err != nil {
-			return nil, "", err
-		}
-		if err := checkDescriptor(d); err != nil {
-			return nil, "", err
-		}
-		if index == "" {
-			index = digestOf(raw)
-		}
-		what, size = d.Digest.String(), d.Size
+			raw, served, err := reg.manifest(ctx, what)
+			if err == nil && strings.HasPrefix(what, "sha256:") {
+				err = checkBytes(raw, what, d.Size)
+			}
+			return raw, served, err
+		},
+		document: func(d v1.Descriptor) ([]byte, error) { return reg.document(ctx, d) },
+		blob:     func(d v1.Descriptor) blobSource { return s.openBlob(reg, d) },
 	}
-	return nil, "", fault.New(fault.Invalid, "index refused: indexes in indexes")
 }
