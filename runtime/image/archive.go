@@ -118,7 +118,7 @@ func (a *tarArchive) open(name string) (io.ReadCloser, int64, error) {
 
 // openArchive makes an archive of an open file or directory; a compressed tar is unpacked into the store's tmp first,
 // bounded as a layer is.
-func (s *Store) openArchive(ctx context.Context, f *os.File) (archive, func(), error) {
+func (s *Store) openArchive(ctx context.Context, f *os.File, p *Progress) (archive, func(), error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
@@ -143,7 +143,8 @@ func (s *Store) openArchive(ctx context.Context, f *os.File) (archive, func(), e
 	}
 	done := func() {}
 	if isCompressed(magic[:n]) {
-		if f, done, err = s.inflate(ctx, f); err != nil {
+		p.expect(0, st.Size())
+		if f, done, err = s.inflate(ctx, &counting{f, p}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -161,7 +162,7 @@ func isCompressed(magic []byte) bool {
 }
 
 // inflate decompresses an archive into a file that has no name any more when it is used.
-func (s *Store) inflate(ctx context.Context, f *os.File) (*os.File, func(), error) {
+func (s *Store) inflate(ctx context.Context, f io.Reader) (*os.File, func(), error) {
 	stage, err := s.stage("archive")
 	if err != nil {
 		return nil, nil, err
@@ -187,13 +188,24 @@ func (s *Store) inflate(ctx context.Context, f *os.File) (*os.File, func(), erro
 	return out, func() { out.Close() }, nil
 }
 
-// checked reads an archive's blob and compares it with its descriptor at the end.
-type checked struct {
+// counted tells count of every byte read.
+type counted struct {
 	io.ReadCloser
 	count func(int)
-	want  v1.Descriptor
-	sum   hash.Hash
-	n     int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.count(n)
+	return n, err
+}
+
+// checked reads an archive's blob and compares it with its descriptor at the end.
+type checked struct {
+	counted
+	want v1.Descriptor
+	sum  hash.Hash
+	n    int64
 }
 
 // fileBlob is the blobSource of archives.
@@ -207,16 +219,15 @@ func fileBlob(a archive, name string, want v1.Descriptor) blobSource {
 			r.Close()
 			return nil, fault.New(fault.Invalid, "blob %s refused: %d bytes, announced %d", want.Digest, size, want.Size)
 		}
-		return &checked{r, count, want, sha256.New(), 0}, nil
+		return &checked{counted{r, count}, want, sha256.New(), 0}, nil
 	}
 }
 
 func (c *checked) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
+	n, err := c.counted.Read(p)
 	c.sum.Write(p[:n])
 	c.n += int64(n)
-	c.count(n)
-	if err == io.EOF && c.want.Digest.Hex != "" {
+	if err == io.EOF {
 		if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.want.Digest.Hex || c.n != c.want.Size {
 			err = fault.New(fault.Invalid, "blob refused: it is sha256:%s, announced %s", got, c.want.Digest)
 		}

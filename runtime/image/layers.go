@@ -46,8 +46,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// fetchLayers brings all layers into the store, several at once, and returns what is known about each. The caller
-// holds pins on them.
+// fetchLayers brings all layers into the store, several at once. The caller holds pins on them.
 func (s *Store) fetchLayers(ctx context.Context, p *Progress, list []wanted) error {
 	lim := s.limits.withDefaults()
 	if len(list) > lim.Layers {

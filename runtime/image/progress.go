@@ -66,10 +66,13 @@ func (p *Progress) enter(ph Phase) {
 	p.mu.Unlock()
 }
 
+// expect begins to count anew: a load counts a compressed archive first, and then each of its images.
 func (p *Progress) expect(layers int, bytes int64) {
 	p.mu.Lock()
 	p.layers = layers
 	p.mu.Unlock()
+	p.finished.Store(0)
+	p.bytes.Store(0)
 	p.total.Store(bytes)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,7 @@ type Store struct {
 	top      *os.File // the same directory
 	lock     *os.File
 	boot     string
+	stages   atomic.Int64 // directories made in tmp
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -184,18 +186,9 @@ func (s *Store) names(dir string) ([]string, error) {
 	return d.Readdirnames(-1)
 }
 
-var stageCount struct {
-	sync.Mutex
-	n int
-}
-
 // stage makes a fresh directory in tmp.
 func (s *Store) stage(what string) (string, error) {
-	stageCount.Lock()
-	stageCount.n++
-	n := stageCount.n
-	stageCount.Unlock()
-	dir := path.Join("tmp", what+"-"+strconv.Itoa(n))
+	dir := path.Join("tmp", what+"-"+strconv.FormatInt(s.stages.Add(1), 10))
 	return dir, s.root.Mkdir(dir, 0o700)
 }
 

@@ -412,6 +412,16 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%+v", j)
 		}
 	}
+	two, tag2, prog := filepath.Join(tmp, "two.tar"), name.MustParseReference("other:1").(name.Tag), &Progress{}
+	if err := tarball.MultiWriteToFile(two, map[name.Tag]v1.Image{tag: img, tag2: other}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := open(t, t.TempDir()).Load(ctx, two, prog); err != nil || len(list) != 2 {
+		t.Errorf("two images: %v %v", list, err)
+	}
+	if j := prog.Job(); j.LayersDone != j.Layers || j.Bytes != j.Total {
+		t.Errorf("two images: %+v", j)
+	}
 	s := open(t, t.TempDir())
 	sh("cd %s && cp -r oci bad && for f in bad/blobs/sha256/*; do if gzip -t $f 2>/dev/null; then truncate -s -1 $f; fi; done", tmp)
 	sh("cd %s && mkdir links && ln -s /etc/passwd links/index.json && mkfifo fifo && mkdir none && cp -r oci traverse && sed -i 's/sha256:[0-9a-f]*/sha256:..\\/..\\/..\\/..\\/etc\\/passwd/' traverse/index.json", tmp)
