@@ -40,6 +40,7 @@ type Container struct {
 	timer   *time.Timer
 	arming  *time.Timer
 	saved   saveState
+	early   *early // the slot of a container that is made to be started; c.op guards it
 	found   State  // the state that adoption found in the record
 	late    func() // clean-up that adoption leaves for later
 

@@ -32,7 +32,9 @@ func (m *Manager) Make(ctx context.Context, n New) (*Container, error) {
 		m.armSoon(c)
 		return c, nil
 	}
-	if err := m.start(c, true); err != nil {
+	err = m.start(c, true)
+	m.dropEarly(c)
+	if err != nil {
 		if e := m.delete(context.WithoutCancel(ctx), c, true); e != nil {
 			m.log.Error("a container that could not start stays", "id", c.id, "err", e)
 		}
@@ -73,7 +75,11 @@ func (m *Manager) create(n New) (*Container, error) {
 	if err := m.name(c, now); err != nil {
 		return nil, err
 	}
+	if n.Start {
+		m.beginSlot(c)
+	}
 	if err := m.settle(c); err != nil {
+		m.dropEarly(c)
 		m.forget(c.meta.Name, c.id)
 		c.mu.Lock()
 		c.gone = true

@@ -115,7 +115,7 @@ func (m *Manager) prepare(ctx context.Context, c *Container, wait bool) (_ *run,
 			m.abandon(c, r)
 		}
 	}()
-	slot := m.slotFor(ctx, p) // a cold one is made while the root file system is mounted
+	slot := m.slotOf(ctx, p) // a cold one is made while the root file system is mounted
 	fs, errFS := m.rootOf(p)
 	made := <-slot
 	if made.part != nil {
@@ -257,6 +257,51 @@ func (l *fileList) close() { closeAll(l.list...) }
 type made struct {
 	part *part
 	err  error
+}
+
+// early is a slot that is being made while its container is.
+type early struct {
+	slot   <-chan made
+	cancel context.CancelFunc
+}
+
+// beginSlot begins to make the slot of a new container. What is wrong with the container its start will say.
+func (m *Manager) beginSlot(c *Container) {
+	p, err := m.plan(c)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, startDeadline)
+	c.early = &early{m.slotFor(ctx, p), cancel}
+}
+
+// dropEarly takes a slot apart that no start has asked for.
+func (m *Manager) dropEarly(c *Container) {
+	e := c.early
+	if e == nil {
+		return
+	}
+	c.early = nil
+	drop := func() {
+		if x := <-e.slot; x.part != nil {
+			m.closePart(x.part)
+		}
+		e.cancel()
+	}
+	if !m.spawn(drop) {
+		drop()
+	}
+}
+
+// slotOf is the slot that was begun early, or one that is begun now.
+func (m *Manager) slotOf(ctx context.Context, p *plan) <-chan made {
+	e := p.c.early
+	if e == nil {
+		return m.slotFor(ctx, p)
+	}
+	p.c.early = nil
+	context.AfterFunc(ctx, e.cancel)
+	return e.slot
 }
 
 // slotFor finds a slot for the plan: a warm one, a warm one without a network that is attached now, or a new one. It answers at once; the
