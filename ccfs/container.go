@@ -208,21 +208,20 @@ func stamp(t time.Time) string {
 }
 
 func (c *Cloud) containerIndex(*tree.Request) ([]byte, error) {
+	list := c.Containers.List()
 	var b strings.Builder
-	for _, x := range c.Containers.List() {
-		m, spec, s := x.Meta(), x.Spec(), x.Status()
-		exit, ip, image, network := "", "", spec.Image, spec.VPC
-		if s.State.Alive() { // what it runs with, whatever is set for the next start
-			image, network = s.Image, s.VPC
-		}
+	b.Grow(160 * len(list))
+	for _, x := range list {
+		s := x.Brief()
+		exit, ip := "", ""
 		if s.Exit != nil {
 			exit = strconv.Itoa(s.Exit.Code)
 		}
 		if s.IP.IsValid() {
 			ip = s.IP.Addr().String()
 		}
-		b.WriteString(row(m.Name, string(m.ID), string(s.State), stamp(s.Since), image, network, ip, exit,
-			strconv.Itoa(s.Restarts), stamp(m.Created), words.Join(spec.Args)))
+		b.WriteString(row(s.Name, string(s.ID), string(s.State), stamp(s.Since), s.Image, s.VPC, ip, exit,
+			strconv.Itoa(s.Restarts), stamp(s.Created), words.Join(s.Args)))
 	}
 	return []byte(b.String()), nil
 }

@@ -114,7 +114,12 @@ func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", "''"
 
 // Join makes a line of words.
 func Join(words []string) string {
+	n := len(words)
+	for _, w := range words {
+		n += len(w)
+	}
 	var b strings.Builder
+	b.Grow(n)
 	for i, w := range words {
 		if i > 0 {
 			b.WriteByte(' ')

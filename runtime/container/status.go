@@ -3,6 +3,8 @@ package container
 import (
 	"net/netip"
 	"time"
+
+	"github.com/containercloud/cc/object"
 )
 
 // Status is what is: a snapshot that shares nothing with the container.
@@ -25,6 +27,34 @@ type Status struct {
 
 	Warm  bool     `json:"-"`               // armed: the next start is one message
 	Notes []string `json:"notes,omitempty"` // what a setting cannot do on this host, in sentences
+}
+
+// Brief is what an index shows of a container, of which it lists thousands at every stat.
+type Brief struct {
+	ID         object.ID
+	Name       string
+	Created    time.Time
+	State      State
+	Since      time.Time
+	Restarts   int
+	Exit       *Exit
+	IP         netip.Prefix
+	Image, VPC string   // with which it runs, whatever is set for the next start
+	Args       []string // shared: not to be changed
+}
+
+// Brief copies nothing.
+func (c *Container) Brief() Brief {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := Brief{
+		ID: c.id, Name: c.meta.Name, Created: c.meta.Created, State: c.st.State, Since: c.st.Since, Restarts: c.st.Restarts,
+		Exit: c.st.Exit, IP: c.st.IP, Image: c.spec.Image, VPC: c.spec.VPC, Args: c.spec.Args,
+	}
+	if r := c.bodyAliveLocked(); r != nil {
+		b.Image, b.VPC = r.rec.Spec.Image, c.st.VPC
+	}
+	return b
 }
 
 // Exit is how a run ended.
