@@ -137,8 +137,15 @@ func (c *Cloud) containerLayout() *tree.Dir {
 var containerRows = tree.Settings[container.Spec]{
 	Rows: containerSettings,
 	Spec: func(o tree.Object) container.Spec { return o.(*container.Container).Spec() },
-	Update: func(ctx context.Context, o tree.Object, change func(*container.Spec) error) error {
-		return asWritten(change, func(change func(*container.Spec) error) error { return o.(*container.Container).Update(ctx, change) })
+	Update: func(r *tree.Request, o tree.Object, change func(*container.Spec) error) error {
+		checked := func(s *container.Spec) error {
+			old := s.Clone()
+			if err := change(s); err != nil {
+				return err
+			}
+			return s.CheckGrants(old, r.Caller.UID)
+		}
+		return asWritten(checked, func(change func(*container.Spec) error) error { return o.(*container.Container).Update(r, change) })
 	},
 }
 

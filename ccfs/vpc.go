@@ -43,8 +43,8 @@ var vpcRows = tree.Settings[vpc.Spec]{
 		},
 	},
 	Spec: func(o tree.Object) vpc.Spec { return o.(*vpc.VPC).Spec() },
-	Update: func(ctx context.Context, o tree.Object, change func(*vpc.Spec) error) error {
-		return asWritten(change, func(change func(*vpc.Spec) error) error { return o.(*vpc.VPC).Update(ctx, change) })
+	Update: func(r *tree.Request, o tree.Object, change func(*vpc.Spec) error) error {
+		return asWritten(change, func(change func(*vpc.Spec) error) error { return o.(*vpc.VPC).Update(r, change) })
 	},
 }
 

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"context"
 	"errors"
 	"strings"
 
@@ -42,8 +41,8 @@ type Setting[S any] struct {
 // Settings are the settings of one noun, in the order of `spec`.
 type Settings[S any] struct {
 	Rows   []Setting[S]
-	Spec   func(Object) S                                                   // the present spec; the caller may change the copy
-	Update func(ctx context.Context, o Object, change func(*S) error) error // all or nothing; an error may begin with a setting's name
+	Spec   func(Object) S                                          // the present spec; the caller may change the copy
+	Update func(r *Request, o Object, change func(*S) error) error // all or nothing; an error may begin with a setting's name
 }
 
 // Fill adds a row for every setting, and `spec`, to a layout.

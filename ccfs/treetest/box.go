@@ -1,7 +1,6 @@
 package treetest
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -82,7 +81,7 @@ var boxRows = tree.Settings[boxSpec]{
 		defer b.mu.Unlock()
 		return b.spec
 	},
-	Update: func(_ context.Context, o tree.Object, change func(*boxSpec) error) error {
+	Update: func(_ *tree.Request, o tree.Object, change func(*boxSpec) error) error {
 		return o.(*box).update(change)
 	},
 }

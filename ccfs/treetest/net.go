@@ -1,7 +1,6 @@
 package treetest
 
 import (
-	"context"
 	"maps"
 	"net/netip"
 	"slices"
@@ -80,7 +79,7 @@ var netRows = tree.Settings[netSpec]{
 		defer n.mu.Unlock()
 		return n.spec
 	},
-	Update: func(_ context.Context, o tree.Object, change func(*netSpec) error) error {
+	Update: func(_ *tree.Request, o tree.Object, change func(*netSpec) error) error {
 		return o.(*net).update(change)
 	},
 }

@@ -3,6 +3,7 @@ package container
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -86,6 +87,26 @@ func oneOf(word string, uid uint32, privileged string, words ...string) error {
 		return nil
 	}
 	return fault.New(fault.Invalid, "%q is none of %s", word, strings.Join(words, ", "))
+}
+
+// CheckGrants refuses what a user who may write settings of somebody else's container has put into it, and only the host's owner may
+// give. What was there before stays.
+func (s *Spec) CheckGrants(old Spec, uid uint32) error {
+	if uid == 0 {
+		return nil
+	}
+	added := s.Clone()
+	added.Mounts = slices.DeleteFunc(added.Mounts, func(m Mount) bool { return slices.Contains(old.Mounts, m) })
+	if s.Image == old.Image {
+		added.Image = DefaultImage
+	}
+	if s.Seccomp == old.Seccomp {
+		added.Seccomp = SeccompDefault
+	}
+	if s.UserNS == old.UserNS {
+		added.UserNS = UserNSOn
+	}
+	return added.Validate(uid)
 }
 
 func (s *Spec) checkImage(uid uint32) error {
