@@ -234,13 +234,6 @@ func (p *Pool) nextLocked() netip.Addr {
 	return p.last.Next()
 }
 
-// Used is how many addresses are in use.
-func (p *Pool) Used() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.used)
-}
-
 // ReservedFor finds the address that is kept for a name.
 func (p *Pool) ReservedFor(owner string) (netip.Addr, bool) {
 	p.mu.Lock()

@@ -62,8 +62,8 @@ func TestFreshFirstThenLongestFree(t *testing.T) {
 	if !fault.Is(err, fault.NoSpace) || fault.HintOf(err) == "" {
 		t.Errorf("%v", err)
 	}
-	if p.Used() != 5 {
-		t.Errorf("%d in use", p.Used())
+	if len(p.used) != 5 {
+		t.Errorf("%d in use", len(p.used))
 	}
 }
 

@@ -157,16 +157,6 @@ func gone(t *testing.T, h *link.Host, name string) {
 	t.Errorf("link %s stays", name)
 }
 
-func TestLoopback(t *testing.T) {
-	h, ns := host(t), linktest.New(t)
-	if err := h.Loopback(ns.File); err != nil {
-		t.Fatal(err)
-	}
-	if out := ns.Run(t, "ip", "-br", "addr"); !strings.Contains(out, "127.0.0.1/8 ::1/128") || strings.Count(out, "\n") != 1 {
-		t.Errorf("%s", out)
-	}
-}
-
 // TestManyAtOnce attaches in parallel, removes half in one group, and lets the others die with their namespaces.
 func TestManyAtOnce(t *testing.T) {
 	h := host(t)

@@ -28,8 +28,8 @@ const Inside = "eth0"
 // vethInfoPeer is VETH_INFO_PEER of linux/veth.h.
 const vethInfoPeer = 1
 
-// Attach makes the veth and everything in the container's namespace: loopback, address, route, up. When it
-// returns, packets flow. On an error the host's end may be there: Delete it, not on anybody's way.
+// Attach makes the veth and what it needs in the container's namespace: address, route, up. Loopback, and what
+// all containers may do, is the business of whoever made the namespace. When it returns, packets flow. On an error the host's end may be there: Delete it, not on anybody's way.
 func (h *Host) Attach(netns *os.File, v Veth) error {
 	s, err := h.enter(netns)
 	if err != nil {
@@ -61,26 +61,11 @@ func (s *socket) carry(v Veth) error {
 	return err
 }
 
-// Loopback is all that a container without a network gets.
-func (h *Host) Loopback(netns *os.File) error {
-	s, err := h.enter(netns)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return s.do(linkUp("set up loopback", 1))
-}
-
-// enter opens a socket in the namespace and sets what users of containers expect, best effort: pings and low
-// ports without a capability.
+// enter opens a socket in the namespace.
 func (h *Host) enter(netns *os.File) (s *socket, err error) {
 	err = h.inside(netns, func() error {
-		if s, err = openSocket(); err != nil {
-			return err
-		}
-		_ = Sysctl("net/ipv4/ping_group_range", "0 2147483647")
-		_ = Sysctl("net/ipv4/ip_unprivileged_port_start", "0")
-		return nil
+		s, err = openSocket()
+		return err
 	})
 	return s, err
 }
@@ -111,7 +96,7 @@ func addVeth(netns *os.File, v Veth) *message {
 
 // configure is the batch inside the namespace.
 func configure(index int, v Veth) []*message {
-	msgs := []*message{linkUp("set up loopback", 1)}
+	var msgs []*message
 	for _, a := range v.Addrs {
 		msgs = append(msgs, addrMessage("add address "+a.String(), unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, a))
 	}

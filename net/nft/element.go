@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
@@ -90,20 +91,12 @@ func intervals(list []netip.Prefix) (elements []nftables.SetElement) {
 			continue
 		}
 		first := p.Masked().Addr().As4()
-		end := first
-		add(&end, uint64(1)<<(32-p.Bits()))
+		var end [4]byte
+		binary.BigEndian.PutUint32(end[:], binary.BigEndian.Uint32(first[:])+uint32(uint64(1)<<(32-p.Bits())))
 		elements = append(elements, nftables.SetElement{Key: first[:]})
 		if end != [4]byte{} { // a network at the end of all addresses has nothing behind it
 			elements = append(elements, nftables.SetElement{Key: end[:], IntervalEnd: true})
 		}
 	}
 	return elements
-}
-
-func add(a *[4]byte, n uint64) {
-	for i := 3; i >= 0; i-- {
-		n += uint64(a[i])
-		a[i] = byte(n)
-		n >>= 8
-	}
 }

@@ -40,6 +40,13 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// check compares the kernel with what must be and repairs it.
+func check(t *Table) (repaired bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.repairLocked()
+}
+
 func TestGolden(t *testing.T) {
 	golden(t, "ruleset.nft", newRuleset(object.Mark("cc"), link.MarkOf("cc")).String())
 }
@@ -80,7 +87,7 @@ func TestKernelSaysTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "kernel.nft", listed(t))
-	if repaired, err := x.Check(); repaired || err != nil {
+	if repaired, err := check(x); repaired || err != nil {
 		t.Errorf("a ruleset just made is taken for wrong: %v", err)
 	}
 	ports, err := x.Ports()
@@ -120,7 +127,7 @@ func TestElementsComeAndGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if repaired, err := x.Check(); repaired || err != nil {
+		if repaired, err := check(x); repaired || err != nil {
 			t.Fatalf("the kernel is not as the table remembers: %v\n%s", err, listed(t))
 		}
 	}
@@ -254,7 +261,7 @@ func TestConcurrent(t *testing.T) {
 		linktest.Host(t, "nft", "flush ruleset")
 	}
 	wg.Wait()
-	if _, err := x.Check(); err != nil {
+	if _, err := check(x); err != nil {
 		t.Error(err)
 	}
 	if ports, _ := x.Ports(); len(ports) != 8*25 {

@@ -132,13 +132,6 @@ func (t *Table) Set(networks []Network, ports []Port) error {
 	return err
 }
 
-// Check compares the kernel with what must be and repairs it; it reports whether that was needed.
-func (t *Table) Check() (repaired bool, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.repairLocked()
-}
-
 // SetNetwork adds or changes a network.
 func (t *Table) SetNetwork(n Network) error {
 	t.mu.Lock()

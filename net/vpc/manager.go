@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -257,7 +258,7 @@ func busy(users []string) error {
 	if len(list) > 5 {
 		list = append(slices.Clone(list[:5]), fmt.Sprintf("and %d more", len(users)-5))
 	}
-	return fault.New(fault.Busy, "used by %v", list).WithHint("stop and delete these containers first; see usedby")
+	return fault.New(fault.Busy, "used by %s", strings.Join(list, " ")).WithHint("stop and delete these containers first; see usedby")
 }
 
 // remove takes a VPC that is out of the store out of the kernel. What resists is removed by the next Open.

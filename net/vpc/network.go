@@ -14,18 +14,15 @@ import (
 // ensure makes sure that the network can be used: at once when it is ready.
 func (v *VPC) ensure(ctx context.Context) error {
 	v.mu.Lock()
-	err, ready := v.usableLocked(), v.state == Ready
+	err, state := v.usableLocked(), v.state
 	v.mu.Unlock()
-	if err != nil && v.stateNow() != Failed || ready {
+	switch {
+	case state == Failed: // also one without addresses: what failed may be making them
+		return v.remake(ctx)
+	case err != nil || state == Ready:
 		return err
 	}
 	return v.remake(ctx)
-}
-
-func (v *VPC) stateNow() State {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state
 }
 
 // remake makes the kernel's objects as the spec says, again.

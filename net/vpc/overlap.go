@@ -1,6 +1,7 @@
 package vpc
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 
@@ -62,12 +63,7 @@ func free(p netip.Prefix, list []taken) bool {
 // after is the network behind p of the same length.
 func after(p netip.Prefix) netip.Prefix {
 	a := p.Addr().As4()
-	n := uint64(1) << (32 - p.Bits())
-	for i := 3; i >= 0; i-- {
-		n += uint64(a[i])
-		a[i] = byte(n)
-		n >>= 8
-	}
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(uint64(1)<<(32-p.Bits())))
 	return netip.PrefixFrom(netip.AddrFrom4(a), p.Bits())
 }
 

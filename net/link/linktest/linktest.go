@@ -61,8 +61,13 @@ func Prepare() error {
 	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
 		return fmt.Errorf("cannot mount sysfs: %w", err)
 	}
+	return furnish()
+}
+
+// furnish makes this thread's network namespace what a container's is: loopback is up, and Ping may ping.
+func furnish() error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0); err != nil {
-		return err // for Ping
+		return err
 	}
 	return exec.Command("ip", "link", "set", "lo", "up").Run()
 }
@@ -86,10 +91,11 @@ func Make() (*os.File, error) {
 	var f *os.File
 	err := onOwnThread(func() error {
 		ns, err := netns.New()
-		if err == nil {
-			f = os.NewFile(uintptr(ns), "netns")
+		if err != nil {
+			return err
 		}
-		return err
+		f = os.NewFile(uintptr(ns), "netns")
+		return furnish()
 	})
 	return f, err
 }
