@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -53,8 +54,10 @@ exec sleep infinity`
 	if _, err := out.Read(ready); err != nil {
 		return nil, fmt.Errorf("the scenario's namespaces were not made: %w", err)
 	}
-	h.log, err = os.Create(filepath.Join(dir, "ccd.log"))
-	h.before = h.kernel()
+	if h.log, err = os.Create(filepath.Join(dir, "ccd.log")); err != nil {
+		return nil, err
+	}
+	h.before, err = h.kernel()
 	return h, err
 }
 
@@ -129,14 +132,17 @@ func (h *host) close(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	var after string
+	after, err := h.kernel()
 	for range 100 { // namespaces die in the background
-		if after = h.kernel(); after == h.before {
+		if err != nil || after == h.before {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
+		after, err = h.kernel()
 	}
-	if after != h.before {
+	if err != nil {
+		t.Errorf("cannot see whether the host is as it was: %v", err)
+	} else if after != h.before {
 		t.Errorf("the host is not as it was.\nbefore:\n%s\nafter:\n%s\n%s", h.before, after, h.logTail())
 	}
 	if t.Failed() && *keep {
@@ -148,27 +154,50 @@ func (h *host) close(t *testing.T) {
 }
 
 // kernel shows everything that a cloud makes in the kernel, as text.
-func (h *host) kernel() string {
+func (h *host) kernel() (string, error) {
 	var b strings.Builder
+	var errs []error
 	section := func(name, text string) { fmt.Fprintf(&b, "## %s\n%s\n", name, strings.TrimSpace(text)) }
-	section("links", h.output("sh", "-c", "ls /proc/self/net/dev_snmp6 2>/dev/null; ip -o link | sed 's/^[0-9]*: //; s/ .*//'"))
-	section("nft", h.output("nft", "list", "ruleset"))
-	section("mounts", h.output("sh", "-c", "grep -e '"+h.dir+"' -e ' /cc' -e 'cc-"+h.instance+"' /proc/self/mountinfo | cut -d' ' -f5 | sort"))
+	for _, look := range []struct{ name, script string }{
+		{"links", "ip -o link | sed 's/^[0-9]*: //; s/ .*//'"},
+		{"nft", "nft list ruleset"},
+		{"mounts", "awk '/" + h.instance + "| \\/cc/ || index($0, \"" + h.dir + "\") {print $5}' /proc/self/mountinfo | sort"},
+	} {
+		cmd := exec.Command("nsenter", h.enter("bash", "-c", "set -e -o pipefail; "+look.script)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		text, err := cmd.Output()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w: %s", look.script, err, &stderr))
+		}
+		section(look.name, string(text))
+	}
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*/cc-" + h.instance + "*")
 	unified, _ := filepath.Glob("/sys/fs/cgroup/cc-" + h.instance + "*")
 	section("cgroups", strings.Join(append(groups, unified...), "\n"))
 	section("processes", strings.Join(h.processes(), "\n"))
-	return b.String()
+	return b.String(), errors.Join(errs...)
 }
 
-// processes lists what runs with this host's run directory or instance on its command line.
+// processes lists what runs for this host: with the instance on its command line or in the name of its control group, or in
+// one of the host's namespaces.
 func (h *host) processes() []string {
+	holder := fmt.Sprintf("/proc/%d", h.holder.Process.Pid)
+	namespace := func(proc, kind string) string {
+		name, _ := os.Readlink(proc + "/ns/" + kind)
+		return name
+	}
+	mnt, net := namespace(holder, "mnt"), namespace(holder, "net")
 	var found []string
-	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, name := range names {
-		text, _ := os.ReadFile(name)
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range procs {
+		text, _ := os.ReadFile(proc + "/cmdline")
 		line := string(bytes.ReplaceAll(bytes.TrimRight(text, "\x00"), []byte{0}, []byte{' '}))
-		if strings.Contains(line, h.instance) && strings.Contains(line, "cc") && !strings.HasPrefix(line, "sh -c") {
+		groups, _ := os.ReadFile(proc + "/cgroup")
+		named := strings.Contains(line, h.instance) && strings.Contains(line, "cc") && !strings.HasPrefix(line, "sh -c")
+		member := bytes.Contains(groups, []byte("cc-"+h.instance))
+		inside := proc != holder && (namespace(proc, "mnt") == mnt || namespace(proc, "net") == net)
+		if named || member || inside {
 			found = append(found, line)
 		}
 	}
@@ -176,6 +205,7 @@ func (h *host) processes() []string {
 	return found
 }
 
+// output is what a program prints on this host, "" when it fails.
 func (h *host) output(argv ...string) string {
 	out, _ := exec.Command("nsenter", h.enter(argv...)...).Output()
 	return string(out)

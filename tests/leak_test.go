@@ -102,7 +102,11 @@ func (h *host) holds(t *testing.T, before string) {
 func (h *host) holdings(t *testing.T) string {
 	var list []string
 	add := func(format string, a ...any) { list = append(list, fmt.Sprintf(format, a...)) }
-	for line := range strings.Lines(h.kernel()) {
+	kernel, err := h.kernel()
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(kernel) {
 		add("%s", strings.TrimSpace(line))
 	}
 	for _, dir := range []string{h.dir + "/state", h.dir + "/run"} {

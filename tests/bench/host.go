@@ -30,30 +30,39 @@ func newHost(bin string) (*host, error) {
 		return nil, err
 	}
 	h := &host{bin: bin, dir: dir}
+	if err := h.open(); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// open starts the daemon and gives it an image and a network.
+func (h *host) open() error {
 	_ = syscall.Unmount("/sys/fs/cgroup/unified", syscall.MNT_DETACH)
 	if err := run("ip", "link", "set", "lo", "up"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.MkdirAll(cc, 0755); err != nil {
-		return nil, err
+		return err
 	}
 	if err := h.makeRootfs(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := h.start("4"); err != nil {
-		return nil, err
+		return err
 	}
-	tar := filepath.Join(dir, "bb.tar")
+	tar := filepath.Join(h.dir, "bb.tar")
 	if err := run("tar", "-C", h.rootfs, "-cf", tar, "."); err != nil {
-		return nil, err
+		return err
 	}
 	if err := write(cc+"image/ctl", "import "+tar+" bb wait=1m"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Mkdir(cc+"vpc/bench", 0755); err != nil {
-		return nil, err
+		return err
 	}
-	return h, write(cc+"vpc/bench/cidr", "10.77.0.0/16")
+	return write(cc+"vpc/bench/cidr", "10.77.0.0/16")
 }
 
 // start runs ccd with so many warm parts, after ending the one that runs.
@@ -84,6 +93,10 @@ func (h *host) stop() error {
 }
 
 func (h *host) close() {
+	defer os.RemoveAll(h.dir)
+	if h.ccd == nil || h.ccd.Process == nil {
+		return
+	}
 	_ = write(cc+"ctl", "shutdown")
 	done := make(chan struct{})
 	go func() { _ = h.ccd.Wait(); close(done) }()
@@ -92,7 +105,6 @@ func (h *host) close() {
 	case <-time.After(time.Minute):
 		_ = h.ccd.Process.Kill()
 	}
-	_ = os.RemoveAll(h.dir)
 }
 
 // makeRootfs lays out busybox with the names that the benchmarks call.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,10 @@ func benchScale(h *host, r *report) error {
 		r.limit("memory of a warm slot (PSS)", "%.0f KB", slot/1024, 32)
 	}
 
-	ls := best(5, func() error { return run("ls", "-l", cc+"container") })
+	ls, err := best(5, func() error { return run("ls", "-l", cc+"container") })
+	if err != nil {
+		return err
+	}
 	r.limit(fmt.Sprintf("`ls -l` of %d containers, warm", many), "%.1f ms", ls, 5)
 	if err := h.restart(r); err != nil {
 		return err
@@ -127,7 +131,7 @@ func (h *host) listing(r *report) error {
 	if err != nil {
 		return err
 	}
-	list := best(5, func() error {
+	list, err := best(5, func() error {
 		d, err := os.Open(cc + "container")
 		if err != nil {
 			return err
@@ -139,20 +143,24 @@ func (h *host) listing(r *report) error {
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	r.limit("list of 10,000 containers", "%.1f ms", list, 15)
 	return each(total, func(k int) error { return os.Remove(fmt.Sprintf("%scontainer/list%d", cc, k)) })
 }
 
-// best is the shortest of some runs in milliseconds; a failed run counts as endless.
-func best(rounds int, do func() error) float64 {
-	least := 1e18
+// best is the shortest of some runs in milliseconds.
+func best(rounds int, do func() error) (float64, error) {
+	least := math.Inf(1)
 	for range rounds {
 		begin := time.Now()
-		if err := do(); err == nil {
-			least = min(least, float64(time.Since(begin))/1e6)
+		if err := do(); err != nil {
+			return 0, err
 		}
+		least = min(least, float64(time.Since(begin))/1e6)
 	}
-	return least
+	return least, nil
 }
 
 // rss is a process's resident memory in bytes.
