@@ -179,7 +179,7 @@ func TestStem(t *testing.T) {
 			args   []string
 		}{
 			{nil, []string{"sh", "-c", "for f in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$f && echo $f; done; ulimit -n; cat /proc/self/oom_score_adj /proc/self/limits; cut -d' ' -f 2- /proc/self/cgroup; " +
-				"for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; grep -E '^(Cap|NoNew|Seccomp:|Sig|Shd|Umask|Groups)' /proc/self/status; exit 4"}},
+				"for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; grep -E '^(Cap|NoNew|Seccomp:|SigBlk|SigIgn|SigCgt|Umask|Groups)' /proc/self/status; exit 4"}},
 			{func(c *EnterConfig) {
 				c.Process.UID, c.Process.GID, c.Process.Groups, c.Process.Dir = 1000, 1001, []uint32{27}, "/tmp/n"
 			}, []string{"sh", "-c", "id; pwd"}},
