@@ -11,10 +11,12 @@ help: ## this list
 
 build: $(BUILTIN) ## bin/ccd, bin/cc and bin/cc-keeper (ARCH=arm64 for the other architecture)
 	@mkdir -p bin
+	@echo "building ccd, cc and cc-keeper; the first time takes about a minute"
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ccd ./cmd/cc ./cmd/cc-keeper
 
 builtin: $(BUILTIN) ## the image that needs no network: a u-root userland
 $(BUILTIN): go.mod $(wildcard runtime/image/builtin/gen/*.go runtime/image/builtin/cmd/*/*.go)
+	@echo "building the builtin image, once"
 	go run ./runtime/image/builtin/gen -arch $(ARCH) -o $@
 
 up: build ## start the daemon and wait until /cc answers (root)

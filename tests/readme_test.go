@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestReadme types the README's sessions as they stand, with bash as a user would: the manual cannot lie.
+// TestReadme types the README's sessions as they stand, in bash and in dash as users would: the manual cannot lie.
 func TestReadme(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("the README's sessions need root")
@@ -32,11 +32,13 @@ func TestReadme(t *testing.T) {
 			continue
 		}
 		ran++
-		cmd := exec.Command("nsenter", h.enter("bash", "-e", "-c", session)...)
-		cmd.Env = append(os.Environ(), "PATH="+h.bin+":"+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("%v\n%s\nprinted:\n%s\n%s", err, session, out, h.logTail())
+		for _, shell := range []string{"bash", "dash"} {
+			cmd := exec.Command("nsenter", h.enter(shell, "-e", "-c", session)...)
+			cmd.Env = append(os.Environ(), "PATH="+h.bin+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%s: %v\n%s\nprinted:\n%s\n%s", shell, err, session, out, h.logTail())
+			}
 		}
 	}
 	if ran < 2 {

@@ -82,9 +82,6 @@ func overview() string {
 		if noun == "" {
 			title = "containers and the cloud"
 		}
-		if noun == "volume" {
-			title += " (not in this release)"
-		}
 		b.WriteString("\n" + title + ":\n")
 		for _, v := range verbs() {
 			if v.noun == noun && !v.hidden {
