@@ -182,6 +182,9 @@ func parseAddr(v string) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, fault.New(fault.Invalid, "%q is no address", v)
 	}
+	if !a.IsGlobalUnicast() || a.Zone() != "" {
+		return netip.Addr{}, fault.New(fault.AddrUnusable, "no host of a network can have the address %s", a)
+	}
 	return a, nil
 }
 
