@@ -16,6 +16,16 @@ type copier struct {
 	owners      bool
 	inContainer bool // the target is: root owns what arrives there
 	dirs        []dirDone
+	skipped     []error // what could not be read, or is not ours to change: the rest is copied
+}
+
+// skip takes note of an entry that its rights keep from us, and returns every other error.
+func (k *copier) skip(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		k.skipped = append(k.skipped, err)
+		return nil
+	}
+	return err
 }
 
 // dirDone is a directory whose mode and time are set when everything is in it.
@@ -90,7 +100,7 @@ func (k *copier) copyDir(source, target string, info fs.FileInfo) error {
 		if err != nil {
 			return err
 		}
-		if err := k.copy(from, path.Join(target, name), child); err != nil {
+		if err := k.skip(k.copy(from, path.Join(target, name), child)); err != nil {
 			return err
 		}
 	}
@@ -147,11 +157,14 @@ func (k *copier) own(name string, info fs.FileInfo) error {
 	return k.to.Chown(name, uid, gid)
 }
 
-// fail names the verb in an error.
+// fail names the verb in the error of a copy, and in those of what it skipped.
 func (k *copier) fail(err error) error {
-	if err == nil {
-		return nil
+	var errs []error
+	for _, err := range append(k.skipped, err) {
+		if err != nil {
+			no := errnoOf(err)
+			errs = append(errs, &failure{code: exitOf(no, ""), errno: no, text: fmt.Sprintf("cannot copy: %v", err)})
+		}
 	}
-	no := errnoOf(err)
-	return &failure{code: exitOf(no, ""), errno: no, text: fmt.Sprintf("cannot copy: %v", err)}
+	return join(errs)
 }

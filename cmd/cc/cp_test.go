@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -206,3 +207,58 @@ func TestCopyDoesNotHang(t *testing.T) {
 }
 
 func mkfifo(name string) error { return syscall.Mkfifo(name, 0o600) }
+
+// denying keeps one file from its reader, as a mode does from all but root.
+type denying struct {
+	Root
+	name string
+}
+
+func (d denying) Open(name string) (io.ReadCloser, error) {
+	if filepath.Base(name) == d.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+	}
+	return d.Root.Open(name)
+}
+
+// TestCopyGoesOn: what cannot be read is told, everything else is copied, into directories and archives.
+func TestCopyGoesOn(t *testing.T) {
+	d, host := copyPlaces(t)
+	from, name, err := openHost(host + "/tree")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	to, _ := d.Root("")
+	defer to.Close()
+	k := &copier{from: denying{from, "a"}, to: to}
+	err = k.fail(k.copyTo(name, "/app", "tree", true))
+	if !is(err, syscall.EACCES) || !strings.Contains(err.Error(), "tree/a: permission denied") {
+		t.Errorf("%v", err)
+	}
+	if content(t, d.dir+"/app/tree/sub/b") != "b\n" {
+		t.Error("the rest was not copied")
+	}
+	if _, err := os.Stat(d.dir + "/app/tree/a"); err == nil {
+		t.Error("an empty file stands for what could not be read")
+	}
+	k = &copier{from: denying{from, "a"}}
+	var archive bytes.Buffer
+	if err := k.fail(k.tar(&archive, name)); !is(err, syscall.EACCES) {
+		t.Errorf("%v", err)
+	}
+	var names []string
+	for r := tar.NewReader(&archive); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+	}
+	if got := strings.Join(names, " "); !strings.Contains(got, "tree/sub/b") || strings.Contains(got, "tree/a") {
+		t.Errorf("the archive has %s", got)
+	}
+}

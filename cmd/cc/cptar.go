@@ -39,8 +39,14 @@ func (k *copier) tarOne(out *tar.Writer, source, name string, info fs.FileInfo) 
 		return err
 	}
 	h.Name = name
+	var in io.ReadCloser
 	if info.IsDir() {
 		h.Name += "/"
+	} else if link == "" { // before its header: an archive has no header without a file
+		if in, err = k.from.Open(source); err != nil {
+			return err
+		}
+		defer in.Close()
 	}
 	h.Uid, h.Gid = owner(info)
 	h.Uname, h.Gname, h.Format = "", "", tar.FormatPAX
@@ -50,11 +56,6 @@ func (k *copier) tarOne(out *tar.Writer, source, name string, info fs.FileInfo) 
 	if info.IsDir() {
 		return k.tarDir(out, source, name)
 	}
-	in, err := k.from.Open(source)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
 	// A file that grows or shrinks meanwhile must not break the archive.
 	n, err := io.Copy(out, io.LimitReader(in, h.Size))
 	if err == nil && n < h.Size {
@@ -74,7 +75,7 @@ func (k *copier) tarDir(out *tar.Writer, source, name string) error {
 		if err != nil {
 			continue
 		}
-		if err := k.tarOne(out, at, path.Join(name, child), info); err != nil {
+		if err := k.skip(k.tarOne(out, at, path.Join(name, child), info)); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -142,5 +143,6 @@ func (o osFS) Root(name string) (Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osRoot{fd: fd}, nil
+	container, _, _ := strings.Cut(strings.TrimPrefix(name, "container/"), "/")
+	return &osRoot{fd: fd, container: container}, nil
 }

@@ -48,7 +48,13 @@ func owner(info fs.FileInfo) (uid, gid int) {
 // osRoot is a container's root in the mounted tree. The container made what is in it, while we look too: the
 // kernel resolves each path below this directory alone (openat2, RESOLVE_IN_ROOT), so that an absolute link
 // leads to the container's root and `..` stops there.
-type osRoot struct{ fd int }
+type osRoot struct {
+	fd        int
+	container string // errors say it: web:/etc
+}
+
+// show is a path as the user types it.
+func (r *osRoot) show(name string) string { return r.container + ":" + path.Clean("/"+name) }
 
 func (r *osRoot) open(name string, flags int, perm fs.FileMode) (int, error) {
 	how := unix.OpenHow{
@@ -63,12 +69,12 @@ func (r *osRoot) open(name string, flags int, perm fs.FileMode) (int, error) {
 		fd, err := unix.Openat2(r.fd, rel, &how)
 		if err != syscall.EAGAIN && err != syscall.EINTR {
 			if err != nil {
-				return -1, &fs.PathError{Op: "open", Path: name, Err: err}
+				return -1, &fs.PathError{Op: "open", Path: r.show(name), Err: err}
 			}
 			return fd, nil
 		}
 	}
-	return -1, &fs.PathError{Op: "open", Path: name, Err: syscall.EAGAIN}
+	return -1, &fs.PathError{Op: "open", Path: r.show(name), Err: syscall.EAGAIN}
 }
 
 // at runs f with a path for name whose last element is not followed and whose directory is held open.
@@ -82,7 +88,7 @@ func (r *osRoot) at(name string, f func(p string) error) error {
 	err = f(fmt.Sprintf("/proc/self/fd/%d/%s", fd, base))
 	var p *fs.PathError
 	if errors.As(err, &p) {
-		p.Path = name
+		p.Path = r.show(name)
 	}
 	return err
 }
@@ -96,7 +102,7 @@ func (r *osRoot) Open(name string) (io.ReadCloser, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		_ = unix.Close(fd)
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+		return nil, &fs.PathError{Op: "open", Path: r.show(name), Err: errNotRegular}
 	}
 	if err := unix.SetNonblock(fd, false); err != nil {
 		_ = unix.Close(fd)
