@@ -38,8 +38,7 @@ func TestCrash(t *testing.T) {
 	s.open()
 	must(t, h.kill())
 	must(t, h.start([]string{"--warm", "0"})) // it holds what a daemon does that found a container
-	time.Sleep(time.Second)                   // and the keeper no longer the mount of the one before
-	before := h.holdings(t)
+	before := h.rest(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	begin := time.Now()
 	for round := 0; round < crashRounds && !t.Failed(); round++ {

@@ -27,7 +27,7 @@ func TestManyContainers(t *testing.T) {
 	must(t, h.start([]string{"--warm", "0"})) // warm parts come and go by themselves
 	c := &crash{t: t, h: h, root: h.root()}
 	c.open()
-	before := h.holdings(t)
+	before := h.rest(t)
 
 	name := func(i int) string { return fmt.Sprintf("m%03d", i) }
 	c.each(manyContainers, func(i int) error {
@@ -83,6 +83,22 @@ func (s *crash) each(n int, do func(i int) error) {
 
 // root is the host's /cc, seen from outside.
 func (h *host) root() string { return fmt.Sprintf("/proc/%d/root/cc", h.holder.Process.Pid) }
+
+// rest is what the host holds when nothing is on its way.
+func (h *host) rest(t *testing.T) string {
+	t.Helper()
+	before := ""
+	for range 20 {
+		now := h.holdings(t)
+		if now == before {
+			return now
+		}
+		before = now
+		time.Sleep(time.Second) // the keeper lets go of a dead mount twice a second
+	}
+	t.Fatal("the host does not come to rest")
+	return ""
+}
 
 // holds waits until the host holds what it held before.
 func (h *host) holds(t *testing.T, before string) {
