@@ -28,10 +28,13 @@ down: ## stop every container, the daemon and the mount
 test: build ## everything: unit tests, the tree over FUSE with real tools, scenarios (root, under 15 minutes)
 	scripts/test
 
+test-race: ## the packages where goroutines meet, with the race detector, and the tree on one processor
+	scripts/test-race
+
 bench: build ## measure against crun, runc and podman; writes docs/BENCHMARKS.md
 	scripts/bench
 
-lint: ## gofmt, vet, staticcheck, generated files up to date
+lint: ## gofmt, vet, staticcheck, go.mod, scripts (that ccinit and golden files are up to date is tested)
 	scripts/lint
 
 docs: build ## write docs/manual from the same rows as /cc/doc
