@@ -143,13 +143,14 @@ func (w *worker) wakeUp(s *Stream) {
 
 // take gives the worker a stream; any goroutine may. It wakes the worker only when there is something to read.
 func (w *worker) take(s *Stream) {
-	if s.pipe < 0 {
+	pipe := s.pipe // from later on the stream is the worker's
+	if pipe < 0 {
 		w.post(func() { w.rest(s, time.Now()) })
 		return
 	}
-	w.later(func() { w.streams[s.pipe] = s })
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(s.pipe)}
-	if err := unix.EpollCtl(w.ep, unix.EPOLL_CTL_ADD, s.pipe, &ev); err != nil {
+	w.later(func() { w.streams[pipe] = s })
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)}
+	if err := unix.EpollCtl(w.ep, unix.EPOLL_CTL_ADD, pipe, &ev); err != nil {
 		w.post(s.endPipe) // not a pipe: nothing to drain
 	}
 }
