@@ -101,8 +101,6 @@ func (t *tree) say(ctl, message string) error {
 	return t.explain(t.fs.WriteFile(ctl, line(message), false), verb+" "+strings.TrimSuffix(ctl, "/ctl"))
 }
 
-func (t *tree) mkdir(name string) error { return t.explain(t.fs.Mkdir(name), "create "+name) }
-
 func (t *tree) list(name string) ([]string, error) {
 	names, err := t.fs.List(name)
 	return names, t.explain(err, "list "+name)

@@ -85,9 +85,10 @@ func (m *Manager) blank(c *Container, dir string, fs *rootfs) (*home, error) {
 	if !newest.Equal(fs.newest) {
 		return nil, fault.New(fault.Busy, "it was changed")
 	}
-	c.saved.write.Lock() // the last that may write a record has done it
+	c.saved.write.Lock() // whoever writes a record later sees that the container is gone
+	err = blankFiles(dir)
 	c.saved.write.Unlock()
-	if err := blankFiles(dir); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	h := &home{dir: m.newHomeDir(), rootfs: fs}
