@@ -7,7 +7,6 @@ import (
 
 	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/object"
-	"github.com/containercloud/cc/words"
 )
 
 // Create opens a file, making it if need be: O_CREAT. In an object's directory the names of rows open those; any other
@@ -108,32 +107,11 @@ func (t *Tree) makeFile(ctx context.Context, c Caller, p *node, name string, fla
 	if err := t.may(c, p, mayWrite|mayExecute, "create files in"); err != nil {
 		return nil, err
 	}
-	if flags&syscall.O_EXCL == 0 {
-		if err := t.checkSlip(p, name); err != nil {
-			return nil, err
-		}
+	if err := t.checkScratch(p, name, flags&syscall.O_EXCL != 0); err != nil {
+		return nil, err
 	}
 	return t.makeScratch(c, p, name, mode, nil)
 }
-
-// checkSlip refuses what looks like a mistyped setting: `echo 1G > memroy` would make a scratch file and change
-// nothing. Programs that make scratch files say O_EXCL and are not asked.
-func (t *Tree) checkSlip(p *node, name string) error {
-	var names []string
-	for row := range t.index[p.dir].files {
-		if len(name) > len(row) && name[:len(row)] == row && !isLetter(name[len(row)]) {
-			return nil // spec.new, memory~, args2
-		}
-		names = append(names, row)
-	}
-	near := words.Nearest(name, names)
-	if near == "" {
-		return nil
-	}
-	return fault.New(fault.NotFound, "there is no such file").WithHint("did you mean %s?", near)
-}
-
-func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // Mkdir makes an object. The door owes one Forget.
 func (t *Tree) Mkdir(ctx context.Context, c Caller, parent Ino, name string, mode uint32) (Attr, error) {

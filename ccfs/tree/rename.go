@@ -83,6 +83,9 @@ func (t *Tree) moveScratch(c Caller, n, q *node, name string, noReplace bool) er
 	if t.index[q.dir].dirs[name] != nil {
 		return fault.Wrap(syscall.EISDIR, "it is a directory")
 	}
+	if err := t.checkScratch(q, name, true); err != nil {
+		return err
+	}
 	if noReplace && t.findScratch(c, q, name) != nil {
 		return fault.New(fault.Exists, "it exists")
 	}
@@ -106,6 +109,9 @@ func (t *Tree) renameSetting(ctx context.Context, c Caller, p, n, q *node, name 
 	}
 	if noReplace && t.findScratch(c, q, name) != nil {
 		return fault.New(fault.Exists, "it exists")
+	}
+	if err := t.checkScratch(q, name, true); err != nil {
+		return err
 	}
 	if err := t.may(c, n, mayRead|mayWrite, "rename"); err != nil {
 		return err

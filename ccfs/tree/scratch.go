@@ -3,11 +3,13 @@ package tree
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/words"
 )
 
 // Limits of scratch files (docs/TREE.md, rule 13).
@@ -36,7 +38,7 @@ func (s *scratch) rights() rights {
 	return rights{s.owner.UID, s.owner.GID, s.mode, s.born}
 }
 
-// scratchNode finds a scratch file of the object by its path; other callers than its owner do not see it.
+// findScratch finds a scratch file of the object by its path; other callers than its owner do not see it.
 func (t *Tree) findScratch(c Caller, dir *node, name string) *node {
 	st := dir.obj
 	if st == nil {
@@ -55,6 +57,59 @@ func (t *Tree) findScratch(c Caller, dir *node, name string) *node {
 	}
 	return t.scratchNode(dir, name, s)
 }
+
+// checkScratch refuses a name that no editor gives its files: `echo 1G > memroy` or `> network` must not be lost in a
+// scratch file. sure says that the maker believes to make something new (O_EXCL), as programs that make names up do.
+func (t *Tree) checkScratch(dir *node, name string, sure bool) error {
+	if t.scratchName(dir, name, sure) {
+		return nil
+	}
+	var rows []string
+	for row, f := range t.index[dir.dir].files {
+		if f.setting() {
+			rows = append(rows, row)
+		}
+	}
+	slices.Sort(rows)
+	err := fault.New(fault.NotFound, "there is no such setting")
+	if near := words.Nearest(strings.ToLower(name), rows); near != "" {
+		return err.WithHint("did you mean %s?", near)
+	}
+	return err.WithHint("there are: %s", strings.Join(rows, " "))
+}
+
+// scratchName knows the names that programs give their scratch files:
+//
+//	.x.swp .#x .x.Ab3dEf #x# x~ 4913         vim, emacs, rsync, and whoever means "not to be seen"
+//	spec.new spec.orig memory-2              beside a row
+//	sedAb3dEf argsAb3dEf tmp.Ab3dEf Ab3dEf7x sed, busybox, mktemp, perl: random, and made with O_EXCL
+func (t *Tree) scratchName(dir *node, name string, sure bool) bool {
+	if strings.ContainsRune(".#", rune(name[0])) || name[len(name)-1] == '~' || strings.Trim(name, "0123456789") == "" {
+		return true
+	}
+	if sure && (isRandom(name, 8) || len(name) > len("tmp") && strings.HasPrefix(name, "tmp")) {
+		return true
+	}
+	if rest, ok := strings.CutPrefix(name, "sed"); ok && sure && isRandom(rest, 6) {
+		return true
+	}
+	if i := strings.LastIndexByte(name, '.'); sure && i > 0 && isRandom(name[i+1:], 6) {
+		return true
+	}
+	for row := range t.index[dir.dir].files {
+		if rest, ok := strings.CutPrefix(name, row); ok && rest != "" && (!isLetter(rest[0]) || sure && isRandom(rest, 6)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isRandom reports whether a word can be what mkstemp(3) makes of n X.
+func isRandom(s string, n int) bool {
+	return len(s) == n && !strings.ContainsFunc(s, func(r rune) bool { return r > 'z' || !isLetter(byte(r)) && (r < '0' || r > '9') })
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // setRights lets an editor give its copy the rights of the original.
 func (s *scratch) setRights(c Caller, set SetAttr) error {
@@ -145,7 +200,7 @@ func inDir(rel, dir string) bool {
 	return strings.TrimSuffix(d, "/") == dir
 }
 
-// dropScratch removes one, and reports whether there was one.
+// dropScratch removes one and returns it, nil when there was none.
 func (st *objState) dropScratch(rel string) *scratch {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -154,7 +209,7 @@ func (st *objState) dropScratch(rel string) *scratch {
 	return s
 }
 
-// names lists the caller's scratch files in a directory.
+// scratchNames lists the caller's scratch files in a directory.
 func (st *objState) scratchNames(c Caller, dir string) (names []string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -14,14 +14,14 @@ var scratchFunctions = map[string]func(*testing.T, Env){
 	// sed -i, perl -pi, rsync make a file beside it and rename it over.
 	"scratch/rename-commits": func(t *testing.T, e Env) {
 		b := e.newBox(t)
-		ok(t, e.open(b+"/sedXYZ", excl, "image busybox\nmemory 1M\n"))
-		ok(t, e.FS.Chmod(b+"/sedXYZ", 0664))
-		ok(t, e.FS.Chown(b+"/sedXYZ", 0, 0))
-		ok(t, e.FS.Touch(b+"/sedXYZ"))
-		ok(t, e.FS.Rename(b+"/sedXYZ", b+"/spec", false))
+		ok(t, e.open(b+"/sedXYZabc", excl, "image busybox\nmemory 1M\n"))
+		ok(t, e.FS.Chmod(b+"/sedXYZabc", 0664))
+		ok(t, e.FS.Chown(b+"/sedXYZabc", 0, 0))
+		ok(t, e.FS.Touch(b+"/sedXYZabc"))
+		ok(t, e.FS.Rename(b+"/sedXYZabc", b+"/spec", false))
 		e.wants(t, b+"/image", "busybox\n")
 		e.wants(t, b+"/memory", "1048576\n")
-		_, err := e.FS.Lstat(b + "/sedXYZ")
+		_, err := e.FS.Lstat(b + "/sedXYZabc")
 		fails(t, err, syscall.ENOENT)
 	},
 	"scratch/failed-rename-leaves-both": func(t *testing.T, e Env) {
@@ -74,7 +74,24 @@ var scratchFunctions = map[string]func(*testing.T, Env){
 		fails(t, e.put(b+"/arg", "x\n"), syscall.ENOENT)
 		e.has(t, b+"/error", "hint: did you mean memory?")
 		e.write(t, b+"/spec.new", "memory 1M\n")
-		e.write(t, b+"/draft", "memory 1M\n")
+		fails(t, e.FS.Rename(b+"/spec.new", b+"/draft", false), syscall.ENOENT)
+		for _, name := range []string{"cmd", "network", "volume", "port", "publish", "MEMORY", "memorylimit", "draft"} {
+			fails(t, e.put(b+"/"+name, "x\n"), syscall.ENOENT)
+			fails(t, e.open(b+"/"+name, excl, "x\n"), syscall.ENOENT)
+		}
+		e.has(t, b+"/error", "cannot create "+b+"/MEMORY: there is no such setting; hint: did you mean memory?")
+		e.has(t, b+"/error", "cannot create "+b+"/cmd: there is no such setting; hint: there are: args ")
+	},
+	"scratch/names-of-programs": func(t *testing.T, e Env) {
+		b := e.newBox(t)
+		for _, name := range []string{"spec~", ".spec.swp", ".#spec", "#spec#", "4913", "spec.orig"} {
+			e.write(t, b+"/"+name, "x\n")
+			ok(t, e.FS.Unlink(b+"/"+name))
+		}
+		for _, name := range []string{"sedAb3dEf", "argsQwErTy", "AbCdEfGh", "tmpabcd_fg", "tmp.AbCdEfGhIj", "gawk.Ab3dEf", ".goutputstream-Ab3dEf"} {
+			ok(t, e.open(b+"/"+name, excl, "x\n"))
+			ok(t, e.FS.Unlink(b+"/"+name))
+		}
 	},
 	"scratch/not-across-objects": func(t *testing.T, e Env) {
 		a, b := e.newBox(t), e.newBox(t)
