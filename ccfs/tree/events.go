@@ -11,9 +11,12 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// FormatEvent is a line of an events file: `REV TIME KIND OBJECT key=value ...`.
+// FormatEvent is a line of an events file: `REV TIME KIND OBJECT key=value ...`, with the object's id first.
 func FormatEvent(e event.Event) string {
 	ws := []string{strconv.FormatUint(e.Rev, 10), FormatTime(e.Time), e.Kind, e.Object}
+	if e.ID != "" {
+		ws = append(ws, "id="+e.ID)
+	}
 	for _, f := range e.Fields {
 		ws = append(ws, f.Key+"="+f.Value)
 	}
@@ -24,7 +27,7 @@ func FormatEvent(e event.Event) string {
 func eventsRow(log *event.Log) File {
 	return File{
 		Name: "events", Kind: Table, Mode: 0444, Volatile: true,
-		Doc: "The last 1000 events: REV TIME KIND OBJECT key=value.",
+		Doc: "The last 1000 events: REV TIME KIND OBJECT key=value. REV goes on over restarts of the daemon; id= tells objects of one name apart.",
 		Read: func(*Request) ([]byte, error) {
 			var b strings.Builder
 			list, _ := log.Since(0)

@@ -44,7 +44,7 @@ func runEvents(c *call) error {
 	return c.followEvents(w)
 }
 
-// followEvents prints the past and what comes. The next daemon counts its events from 1 again.
+// followEvents prints the past and what comes.
 func (c *call) followEvents(w *eventWriter) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -68,7 +68,6 @@ func (c *call) followEvents(w *eventWriter) error {
 		if c.tree.dry || !c.tree.another() {
 			return nil
 		}
-		w.last = 0
 		<-tick.C
 	}
 }

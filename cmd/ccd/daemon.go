@@ -19,6 +19,7 @@ import (
 	"github.com/containercloud/cc/ccfs/fusefs"
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/event"
+	"github.com/containercloud/cc/fault"
 	"github.com/containercloud/cc/net/vpc"
 	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/boot"
@@ -78,6 +79,7 @@ func (d *daemon) Open(ctx context.Context) error {
 	}{
 		{"state directory", d.openState},
 		{"store", d.openStore},
+		{"events", d.openEvents},
 		{"images", d.openImages},
 		{"keeper", d.openKeeper},
 		{"networks", d.openNetworks},
@@ -170,6 +172,29 @@ func killed(status string) bool {
 func (d *daemon) openStore(context.Context) (err error) {
 	d.store, err = store.Open(filepath.Join(d.conf.state, "cc.db"))
 	return err
+}
+
+// eventsKey holds a number that no event has exceeded, so that the next daemon counts on.
+const eventsKey = "event/rev"
+
+func (d *daemon) openEvents(ctx context.Context) error {
+	last := uint64(0)
+	item, err := d.store.Get(ctx, eventsKey)
+	if err == nil {
+		last, err = strconv.ParseUint(string(item.Value), 10, 64)
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	d.events.Resume(last, d.keepEvents)
+	return nil
+}
+
+func (d *daemon) keepEvents(rev uint64) {
+	op := store.Put(eventsKey, []byte(strconv.FormatUint(rev, 10)))
+	if _, err := d.store.Txn(context.Background(), nil, []store.Op{op}); err != nil {
+		d.log.Error("the next daemon may number its events as this one does", "error", err)
+	}
 }
 
 func (d *daemon) openImages(context.Context) (err error) {
@@ -298,6 +323,9 @@ func (d *daemon) Close() error {
 		errs = append(errs, d.images.Close())
 	}
 	if d.store != nil {
+		if d.events.Rev() > 0 {
+			d.keepEvents(d.events.Rev())
+		}
 		errs = append(errs, d.store.Close())
 	}
 	if d.lock != nil {
