@@ -130,7 +130,7 @@ func (c *Cloud) rootFS(r *tree.Request) (tree.HostDir, error) {
 	if err != nil {
 		return tree.HostDir{}, err
 	}
-	return tree.HostDir{Root: root.Root, UIDBase: root.Base, ReadOnly: root.ReadOnly}, nil
+	return tree.HostDir{Root: root.Root, UIDBase: root.Base, UIDs: root.IDs, ReadOnly: root.ReadOnly}, nil
 }
 
 // prometheus prints samples in the text format, version 0.0.4: families together, HELP and TYPE once each.
@@ -177,7 +177,7 @@ func (c *Cloud) allMetrics(*tree.Request) ([]byte, error) {
 	head := []container.Sample{
 		{Name: "cc_vpcs", Help: "Networks.", Type: "gauge", Value: float64(len(c.Networks.List()))},
 		{Name: "cc_images", Help: "Images in the store.", Type: "gauge", Value: float64(len(c.Images.List()))},
-		{Name: "cc_events_total", Help: "Events since the daemon started.", Type: "counter", Value: float64(c.Events.Rev())},
+		{Name: "cc_events_total", Help: "The number of the last event.", Type: "counter", Value: float64(c.Events.Rev())},
 	}
 	for _, s := range container.States {
 		head = append(head, container.Sample{

@@ -18,10 +18,24 @@ import (
 // everybody may.
 
 const (
-	shiftSize = 1 << 16 // ids of a container
-	nobody    = 65534   // what ids outside of it look like
-	maxDepth  = 2048    // of a path that the kernel can name
+	nobody   = 65534 // what ids outside of the container's look like
+	maxDepth = 2048  // of a path that the kernel can name
 )
+
+// ofKernel reports whether a file lies in a file system that shows the kernel instead of holding files: below a container's
+// /proc and /sys, tar and grep would meet errors by the thousand and never be done. Such a mount is an empty directory here.
+func ofKernel(fd int) bool {
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) != nil {
+		return false
+	}
+	switch fs.Type {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEBUGFS_MAGIC,
+		unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC, unix.BPF_FS_MAGIC:
+		return true
+	}
+	return false
+}
 
 // hostDir asks the row for the directory, and the node for its path in it.
 func (t *Tree) hostDir(ctx context.Context, c Caller, n *node) (h HostDir, rel string, err error) {
@@ -103,8 +117,13 @@ func (h HostDir) stat(rel string) (st unix.Statx_t, err error) {
 		return st, hostError(err)
 	}
 	defer f.Close()
-	err = unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
-	return st, hostError(err)
+	if err = unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return st, hostError(err)
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 && ofKernel(int(f.Fd())) {
+		return st, fault.New(fault.NotFound, "it is the kernel's")
+	}
+	return st, nil
 }
 
 func device(st *unix.Statx_t) uint64 { return unix.Mkdev(st.Dev_major, st.Dev_minor) }
@@ -128,14 +147,14 @@ func (h HostDir) shown(id uint32) uint32 {
 	if h.UIDBase == 0 {
 		return id
 	}
-	if id < h.UIDBase || id-h.UIDBase >= shiftSize {
+	if id < h.UIDBase || id-h.UIDBase >= h.UIDs {
 		return nobody
 	}
 	return id - h.UIDBase
 }
 
 func (h HostDir) real(id uint32) (int, error) {
-	if h.UIDBase != 0 && id >= shiftSize {
+	if h.UIDBase != 0 && id >= h.UIDs {
 		return 0, fault.New(fault.Invalid, "id %d is not one of the container's", id)
 	}
 	return int(h.UIDBase + id), nil

@@ -220,6 +220,9 @@ func (t *Tree) listHost(ctx context.Context, c Caller, n *node) ([]Dirent, error
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, err
 	}
+	if ofKernel(int(f.Fd())) {
+		return nil, nil
+	}
 	top := n.hostTop()
 	var list []Dirent
 	buf := make([]byte, 64<<10)

@@ -176,8 +176,10 @@ type Entry struct {
 // the directory goes.
 type HostDir struct {
 	Root *os.Root
-	// UIDBase is what the host's ids are above the container's; files show and take container ids.
+	// UIDBase is what the host's ids are above the container's, of which there are UIDs; files show and take container ids. With
+	// 0 they are the host's.
 	UIDBase  uint32
+	UIDs     uint32
 	ReadOnly bool
 }
 

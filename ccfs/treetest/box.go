@@ -270,7 +270,7 @@ func (b *box) hostDir() (tree.HostDir, error) {
 		}
 		b.root = root
 	}
-	return tree.HostDir{Root: b.root, UIDBase: 100000}, nil
+	return tree.HostDir{Root: b.root, UIDBase: 100000, UIDs: 1 << 24}, nil
 }
 
 func (s *Sample) makeBox(name string, c tree.Caller) (*box, error) {

@@ -104,7 +104,11 @@ var hostFunctions = map[string]func(*testing.T, Env){
 	"host/ids-outside-the-container": func(t *testing.T, e Env) {
 		root := e.newBox(t) + "/root"
 		e.write(t, root+"/f", "x\n")
-		fails(t, e.FS.Chown(root+"/f", 70000, 70000), syscall.EINVAL)
+		ok(t, e.FS.Chown(root+"/f", 70000, 1<<24-1))
+		if st, err := e.FS.Lstat(root + "/f"); err != nil || st.UID != 70000 || st.GID != 1<<24-1 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		fails(t, e.FS.Chown(root+"/f", 1<<24, 0), syscall.EINVAL)
 	},
 }
 

@@ -24,6 +24,7 @@ import (
 type Root struct {
 	*os.Root
 	Base     uint32
+	IDs      uint32 // how many ids the container has; with Base 0 they are the host's
 	ReadOnly bool // the container's own root file system is for reading only
 	close    func()
 }
@@ -46,8 +47,7 @@ func (r *Root) As(f func() error) error {
 	runtime.LockOSThread()
 	// Effective file capabilities go with fsuid 0; they are raised again, so that every directory stays reachable.
 	if err := actAs(int(r.Base)); err != nil {
-		runtime.UnlockOSThread()
-		return err
+		return err // the thread stays locked, and ends with its goroutine
 	}
 	defer func() {
 		if actAs(0) == nil {
@@ -123,7 +123,8 @@ func (c *Container) openView() (*run, *Root, error) {
 	if r != nil {
 		root, err := openRunning(r)
 		if err == nil {
-			return r, &Root{Root: root, Base: c.m.base(r), ReadOnly: readOnly}, nil
+			ids := c.m.idsOf(!r.rec.UserNS)
+			return r, &Root{Root: root, Base: ids.Base, IDs: ids.Size, ReadOnly: readOnly}, nil
 		}
 		if c.State().Alive() {
 			return nil, nil, err
@@ -200,7 +201,8 @@ func (m *Manager) openStopped(ctx context.Context, c *Container) (*Root, error) 
 		release()
 		return nil, err
 	}
-	return &Root{Root: root, Base: m.idsOf(p.host).Base, close: sync.OnceFunc(release)}, nil
+	ids := m.idsOf(p.host)
+	return &Root{Root: root, Base: ids.Base, IDs: ids.Size, close: sync.OnceFunc(release)}, nil
 }
 
 // withApp is a clone of the file system with /app mounted in it, where the kernel can do that outside of a namespace (6.15).
