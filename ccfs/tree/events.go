@@ -11,14 +11,14 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// FormatEvent is a line of an events file: `REV TIME KIND OBJECT key=value ...`, with the object's id first.
+// FormatEvent is a line of an events file: `REV TIME KIND OBJECT key=value ...`, with the object's id last.
 func FormatEvent(e event.Event) string {
 	ws := []string{strconv.FormatUint(e.Rev, 10), FormatTime(e.Time), e.Kind, e.Object}
-	if e.ID != "" {
-		ws = append(ws, "id="+e.ID)
-	}
 	for _, f := range e.Fields {
 		ws = append(ws, f.Key+"="+f.Value)
+	}
+	if e.ID != "" {
+		ws = append(ws, "id="+e.ID)
 	}
 	return words.Join(ws) + "\n"
 }

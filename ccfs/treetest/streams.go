@@ -172,10 +172,10 @@ var streamFunctions = map[string]func(*testing.T, Env){
 		buf := make([]byte, 8192)
 		n, err := f.Read(buf)
 		ok(t, err)
-		if got := string(buf[:n]); !strings.HasSuffix(got, " running "+b+" from=defined\n") || strings.Count(got, "\n") != 1 {
+		if got := string(buf[:n]); !strings.Contains(got, " running "+b+" from=defined id=") || strings.Count(got, "\n") != 1 {
 			t.Errorf("%q", got)
 		}
-		e.has(t, "events", " running "+a+" from=defined\n")
+		e.has(t, "events", " running "+a+" from=defined id=")
 	},
 	"stream/stdin": func(t *testing.T, e Env) {
 		b := e.newBox(t)
