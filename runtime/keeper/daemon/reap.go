@@ -141,9 +141,9 @@ func (k *keeper) claimLocked(pid int, since time.Time) (gone, bool) {
 func (k *keeper) end(c *kid, g gone) {
 	k.mu.Lock()
 	c.exited = true
+	k.finishing.Add(1) // before shutdown can see that nobody lives
 	k.fewer.Broadcast()
 	k.mu.Unlock()
-	k.finishing.Add(1)
 	go k.finish(c, g)
 }
 

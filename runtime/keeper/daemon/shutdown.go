@@ -26,13 +26,15 @@ func (k *keeper) shutdown() {
 		k.mu.Unlock()
 	})
 	for {
+		ending := 0
 		for _, c := range k.kids {
 			if c.done != nil && !c.exited {
+				ending++
 				unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
 			}
 		}
 		killChildren()
-		if len(k.pids)+len(k.foreign) == 0 || late {
+		if ending+len(k.pids)+len(k.foreign) == 0 || late {
 			break
 		}
 		k.fewer.Wait()
