@@ -41,7 +41,7 @@ func TestBadInput(t *testing.T) {
 	written := 0
 	for _, line := range strings.Split(strings.TrimSpace(string(schema)), "\n")[1:] {
 		f, err := words.Split(line)
-		if err != nil || len(f) != 6 {
+		if err != nil || len(f) != 7 {
 			t.Fatalf("schema: %q: %v", line, err)
 		}
 		if mode, _ := strconv.ParseUint(f[5], 8, 32); mode&0222 == 0 || f[1] == "clone" {

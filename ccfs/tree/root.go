@@ -24,7 +24,7 @@ func (k Root) Fill(d *Dir) {
 			Read: func(*Request) ([]byte, error) { return terminated(k.Version), nil },
 		},
 		File{
-			Name: "schema", Kind: Table, Mode: 0444, Doc: "Every file: path, kind, syntax, default, when a change counts, mode.",
+			Name: "schema", Kind: Table, Mode: 0444, Doc: "Every file: path, kind, syntax, default, when a change counts, mode, what it is for.",
 			Read: func(r *Request) ([]byte, error) { return []byte(r.node.t.pages().schema), nil },
 		},
 		moreRow(),

@@ -6,15 +6,15 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// Schema prints every file of a table, one a line: path, kind, syntax, default, when a change counts, mode. Fields are
-// quoted as words are; - stands for nothing. Objects' names are in capitals.
+// Schema prints every file of a table, one a line: path, kind, syntax, default, when a change counts, mode, what it is
+// for. Fields are quoted as words are; - stands for nothing. Objects' names are in capitals.
 func Schema(root *Dir) string {
 	var b strings.Builder
-	b.WriteString("# path kind syntax default when mode\n")
+	b.WriteString("# path kind syntax default when mode doc\n")
 	walk(root, func(p string, d *Dir) {
 		for _, f := range d.rows() {
 			b.WriteString(words.Join([]string{
-				join(p, f.Name), string(f.Kind), dash(f.syntax()), dash(f.Default), dash(string(f.When)), octal(f.Mode),
+				join(p, f.Name), string(f.Kind), dash(f.syntax()), dash(f.Default), dash(string(f.When)), octal(f.Mode), dash(f.Doc),
 			}))
 			b.WriteByte('\n')
 		}

@@ -107,7 +107,7 @@ var readFunctions = map[string]func(*testing.T, Env){
 				t.Errorf("schema has no%q", row)
 			}
 		})
-		if !strings.Contains(schema, "\nbox/BOX/memory scalar BYTES|max max live 0664\n") {
+		if !strings.Contains(schema, "\nbox/BOX/memory scalar BYTES|max max live 0664 '") {
 			t.Errorf("memory is not described:\n%s", schema)
 		}
 		page := e.read(t, "doc/box")

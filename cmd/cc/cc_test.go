@@ -522,3 +522,13 @@ func TestEveryVerbExplainsItself(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainSaysWhatItIsFor: the schema's last column is a sentence.
+func TestExplainSaysWhatItIsFor(t *testing.T) {
+	f := newFake()
+	f.put("schema", "# path kind syntax default when mode doc\ncontainer/CONTAINER/memory scalar BYTES|max max live 0664 'The limit.'\n")
+	want := "container/CONTAINER/memory\tscalar\tBYTES|max\tmax\tlive\t0664\tThe limit.\n"
+	if _, out, errs := f.cc(t, "explain", "/cc/container/web/memory"); out != want {
+		t.Errorf("%q %q", out, errs)
+	}
+}

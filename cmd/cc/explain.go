@@ -3,7 +3,7 @@ package main
 import "strings"
 
 var explainVerb = verb{
-	name: "explain", args: "PATH...", short: "print the schema of files: kind, syntax, default, when a change applies",
+	name: "explain", args: "PATH...", short: "print the schema of files: kind, syntax, default, when a change applies, what it is for",
 	examples: []string{"cc explain /cc/container/web/memory", "cc explain container/NAME"},
 	min:      1, max: -1, objects: "schema",
 	run: func(c *call) error {
@@ -11,18 +11,21 @@ var explainVerb = verb{
 		if err != nil {
 			return err
 		}
-		t := &table{noun: "files", columns: []column{
-			{name: "path"}, {name: "kind"}, {name: "syntax"}, {name: "default"}, {name: "applies"}, {name: "mode"},
-		}}
 		var errs []error
+		var found []string
 		for _, arg := range c.args {
-			found := explainPath(schema, c.tree.root, arg)
-			if len(found) == 0 {
+			some := explainPath(schema, c.tree.root, arg)
+			if len(some) == 0 {
 				errs = append(errs, failedf(exitNotFound, "the schema knows no file %s", arg).withHint("cat %s/schema", c.tree.root))
 			}
-			for _, l := range found {
-				t.add(fields(l, 6)[:6]...)
-			}
+			found = append(found, some...)
+		}
+		t := &table{noun: "files", columns: []column{
+			{name: "path"}, {name: "kind"}, {name: "syntax"}, {name: "default"}, {name: "applies"}, {name: "mode"},
+			{name: "doc", wide: c.outTTY && len(found) > len(c.args)}, // in the list of a directory there is no room
+		}}
+		for _, l := range found {
+			t.add(fields(l, 7)[:7]...)
 		}
 		if len(t.rows) > 0 || len(errs) == 0 {
 			errs = append(errs, c.print(t))
