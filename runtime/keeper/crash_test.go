@@ -389,9 +389,17 @@ func TestSignalsDoNotEndTheKeeper(t *testing.T) {
 func leaks(t testing.TB, pid, most int) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	fds, err := os.ReadDir(dir)
-	if err != nil || len(fds) <= most {
-		return
+	var fds []os.DirEntry
+	for range 200 { // logs are closed behind the news of an end
+		var err error
+		if fds, err = os.ReadDir(dir); err != nil {
+			t.Error(err)
+			return
+		}
+		if len(fds) <= most {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	for _, fd := range fds {
 		target, _ := os.Readlink(filepath.Join(dir, fd.Name()))
