@@ -20,6 +20,7 @@ func (t *Tree) Create(ctx context.Context, c Caller, parent Ino, name string, fl
 	if err != nil {
 		return Attr{}, nil, t.failedName(c, p, name, "create", err)
 	}
+	t.failures.found(c, join(p.path(), name))
 	a, err := h.attr(ctx)
 	if err != nil {
 		h.Release()
@@ -123,6 +124,7 @@ func (t *Tree) Mkdir(ctx context.Context, c Caller, parent Ino, name string, mod
 	if err != nil {
 		return Attr{}, t.failedName(c, p, name, "make", err)
 	}
+	t.failures.found(c, join(p.path(), name))
 	n = t.hold(n)
 	return t.attr(ctx, c, n, glance)
 }
@@ -211,6 +213,7 @@ func (t *Tree) Symlink(ctx context.Context, c Caller, parent Ino, name, target s
 	if err != nil {
 		return Attr{}, t.failedName(c, p, name, "link", err)
 	}
+	t.failures.found(c, join(p.path(), name))
 	n = t.hold(n)
 	return t.attr(ctx, c, n, glance)
 }

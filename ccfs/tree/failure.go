@@ -26,7 +26,7 @@ func (t *Tree) failed(c Caller, n *node, verb string, err error) error {
 	}
 	err = sentence(err, "cannot %s %s", verb, orRoot(n.path()))
 	f := object.Failure{Time: time.Now(), Kind: fault.KindOf(err), Text: err.Error(), Hint: fault.HintOf(err)}
-	t.failures.add(c, f)
+	t.failures.add(c, f, "")
 	if n.obj != nil && f.Kind != fault.Denied && !n.obj.dead() {
 		// Strangers that are turned away do not push the owner's failures out.
 		addOnce(n.obj.get().Failures(), f, err)
@@ -89,6 +89,8 @@ type failure struct {
 	object.Failure
 	door, session string
 	line          []process
+	tid           uint32
+	missing       string // the path that was looked up and is not there
 }
 
 const (
@@ -96,7 +98,8 @@ const (
 	maxUsers    = 1024 // whose failures are kept
 )
 
-func (s *failures) add(c Caller, f object.Failure) {
+// add notes a failure; with missing, the path of a name that is not there. Of these one process has only the last.
+func (s *failures) add(c Caller, f object.Failure, missing string) {
 	var line []process
 	if c.PID != 0 {
 		line = ancestry(c.PID)
@@ -109,11 +112,32 @@ func (s *failures) add(c Caller, f object.Failure) {
 	if _, known := s.byUID[c.UID]; !known && len(s.byUID) >= maxUsers {
 		clear(s.byUID)
 	}
-	list := append(s.byUID[c.UID], failure{f, c.Door, c.Session, line})
+	list := s.byUID[c.UID]
+	if n := len(list); missing != "" && n > 0 && list[n-1].missing != "" && list[n-1].by(c) {
+		list = list[:n-1]
+	}
+	list = append(list, failure{f, c.Door, c.Session, line, c.PID, missing})
 	if len(list) > maxFailures {
 		list = append([]failure(nil), list[len(list)-maxFailures:]...)
 	}
 	s.byUID[c.UID] = list
+}
+
+func (f *failure) by(c Caller) bool {
+	return f.tid == c.PID && f.door == c.Door && f.session == c.Session
+}
+
+// found takes back that a name is not there: its caller has just made it.
+func (s *failures) found(c Caller, path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.byUID[c.UID]
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].missing == path && list[i].by(c) {
+			s.byUID[c.UID] = append(list[:i:i], list[i+1:]...)
+			return
+		}
+	}
 }
 
 // last is the caller's own last failure: that of its process, or of the nearest one whose child it is too, such as the

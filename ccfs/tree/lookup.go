@@ -2,8 +2,10 @@ package tree
 
 import (
 	"context"
+	"time"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
 )
 
 // Lookup finds a name. The door owes one Forget for every success of Lookup, Create, Mkdir and Symlink. Of a file whose
@@ -21,7 +23,7 @@ func (t *Tree) Lookup(ctx context.Context, c Caller, parent Ino, name string) (A
 	}
 	n, err := t.child(ctx, c, p, name)
 	if err != nil {
-		return Attr{}, err
+		return Attr{}, t.missed(c, p, name, err)
 	}
 	n = t.hold(n)
 	a, err := t.attr(ctx, c, n, glance)
@@ -29,6 +31,25 @@ func (t *Tree) Lookup(ctx context.Context, c Caller, parent Ino, name string) (A
 		t.Forget(n.ino, 1)
 	}
 	return a, err
+}
+
+// missed remembers for self/error that a name is not there, which is all that the tree hears of `cat container/nosuch/status`
+// or of a rmdir. What editors look for and what is hidden from a copier was not expected to be there. A program that looks
+// before it makes the name has not failed: see failures.found.
+func (t *Tree) missed(c Caller, p *node, name string, err error) error {
+	if !fault.Is(err, fault.NotFound) || p.kind != dirNode || p.dir.Host != nil || name == "" ||
+		t.index[p.dir].files[name] != nil || t.index[p.dir].dirs[name] != nil || t.scratchName(p, name, false) {
+		return err
+	}
+	path := join(p.path(), name)
+	hint := fault.HintOf(err)
+	if row := p.dir.Pattern; hint == "" && row != nil {
+		hint = row.Name + ": " + row.Doc
+	}
+	t.failures.add(c, object.Failure{
+		Time: time.Now(), Kind: fault.NotFound, Text: sentence(err, "cannot find %s", path).Error(), Hint: hint,
+	}, path)
+	return err
 }
 
 // child finds a name in a directory. The node it returns is not in the table yet, except for . and the like.

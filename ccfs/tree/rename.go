@@ -22,6 +22,7 @@ func (t *Tree) Rename(ctx context.Context, c Caller, oldParent Ino, oldName stri
 	if err != nil {
 		return t.failedName(c, q, newName, "rename "+oldName+" to", err)
 	}
+	t.failures.found(c, join(q.path(), newName))
 	return nil
 }
 

@@ -76,7 +76,8 @@ func selfDir() *Dir {
 			},
 			{
 				Name: "error", Kind: Table, Mode: 0444, Volatile: true,
-				Doc: "Your last failure, also that of a program that your shell ran: TIME CODE sentence; hint: what to do.",
+				Doc: "Your last failure, also that of a program that your shell ran: TIME CODE sentence; hint: what to do. " +
+					"What the kernel answers from its memory never comes here: mkdir of a name that it has seen is EEXIST without a sentence.",
 				Read: func(r *Request) ([]byte, error) {
 					f, ok := r.node.t.failures.last(r.Caller)
 					if !ok {

@@ -175,7 +175,7 @@ func TestOwnFailureIsTheNearest(t *testing.T) {
 	shell, script := process{1, 1}, process{2, 1}
 	var s failures
 	add := func(text string, line ...process) {
-		s.byUID = map[uint32][]failure{0: append(s.byUID[0], failure{object.Failure{Text: text}, "fuse", "", line})}
+		s.byUID = map[uint32][]failure{0: append(s.byUID[0], failure{Failure: object.Failure{Text: text}, door: "fuse", line: line})}
 	}
 	add("script's cp", process{10, 1}, script, shell)
 	add("other script's cp", process{11, 1}, process{3, 1}, shell)

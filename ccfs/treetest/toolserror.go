@@ -24,6 +24,18 @@ for kind in not-found exists fixed denied busy not-empty address-in-use address-
 	has $M/self/error " $kind cannot do it: as asked; hint: ask for something else"
 done
 `},
+	// A name that is not there is a failure too, unless its caller makes it then.
+	"error/missing": {Text: `
+self=$M/self/error
+errs 'No such file' cat $M/box/nobody/status;          has $self 'not-found .*box/nobody'
+errs 'No such file' rmdir $M/box/gone;                 has $self 'not-found .*box/gone'
+errs 'No such file' cat nosuch;                        has $self "not-found .*nosuch"
+errs 'No such file' cat wait/BADNAME;                  has $self 'BADNAME; hint: STATE'
+echo one > memory 2> /dev/null
+mkdir $M/box/$name-new && mv $M/box/$name-new $M/box/$name-other && rmdir $M/box/$name-other || fail new box
+echo x > spec.new; mv spec.new spec.old; rm spec.old
+[ -e .spec.swp ] || [ -e spec~ ] || has $self '"one"'
+`},
 	// The caller's last failure: its own, its child's, its subshell's.
 	"error/self": {Needs: "busybox dash", Text: `
 self=$M/self/error
@@ -55,7 +67,7 @@ case $(getfattr --only-values -n user.cc.error $N/cidr) in *"$want") ;; *) fail 
 eq "$(getfattr -d $N/cidr)" ''
 `},
 	"error/nothing-on-success": {Text: `
-echo 1M > memory; mkdir $N-x && rmdir $N-x; cat status > /dev/null; ls nothing 2> /dev/null
+echo 1M > memory; mkdir $N-x && rmdir $N-x; cat status > /dev/null
 empty error; empty $M/self/error
 `},
 }

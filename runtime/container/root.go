@@ -25,7 +25,7 @@ type Root struct {
 	*os.Root
 	Base     uint32
 	IDs      uint32 // how many ids the container has; with Base 0 they are the host's
-	ReadOnly bool // the container's own root file system is for reading only
+	ReadOnly bool   // the container's own root file system is for reading only
 	close    func()
 }
 
