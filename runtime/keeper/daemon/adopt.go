@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/runtime/keeper/wire"
@@ -84,14 +86,26 @@ func (k *keeper) renamable(from, to string) (*kid, error) {
 	case old.done == nil:
 		return nil, unix.EEXIST
 	}
-	k.mu.Lock()
-	exited := old.exited
-	k.mu.Unlock()
-	if !exited && !dying(old.pid) {
+	if !k.ending(old) {
 		return nil, unix.EEXIST
 	}
 	<-old.done
 	return c, nil
+}
+
+// ending reports whether a process is dead or was just killed. Between a signal that is pending and the end there is a moment
+// in which nothing shows it, so a living process is looked at for a while.
+func (k *keeper) ending(c *kid) bool {
+	for range 10 {
+		k.mu.Lock()
+		living := !c.exited && alive(c.pidfd)
+		k.mu.Unlock()
+		if !living || dying(c.pid) {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // prepare sorts the descriptors of an adoption and opens its logs. It owns files whatever it returns.
@@ -110,6 +124,7 @@ func (k *keeper) prepare(m wire.Adopt, files []int) (*prepared, error) {
 	}
 	p := &prepared{keep: m.Keep, dir: next(m.Dir), logdir: next(m.LogDir), holds: map[string]int{}}
 	var failed error
+	var beside *drain.Stream
 	for _, l := range m.Logs {
 		pipe := next(l.Pipe)
 		if failed != nil || p.logs[l.Stream] != nil {
@@ -117,7 +132,8 @@ func (k *keeper) prepare(m wire.Adopt, files []int) (*prepared, error) {
 			continue
 		}
 		p.logs[l.Stream], failed = k.pool.Add(drain.Options{
-			Pipe: pipe, Dir: p.logdir, Name: names[l.Stream], Policy: drain.Policy(l.Policy)})
+			Pipe: pipe, Dir: p.logdir, Name: names[l.Stream], Policy: drain.Policy(l.Policy), Beside: beside})
+		beside = p.logs[l.Stream]
 	}
 	for _, key := range m.Holds {
 		fd := next(true)

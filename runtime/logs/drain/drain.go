@@ -56,6 +56,9 @@ type Options struct {
 	Dir    int    // directory of the files; the caller keeps it open as long as the stream
 	Name   string // of the file: "stdout"
 	Policy Policy
+	// Beside is a stream of the same process, whose worker gets this one too: their ends come together, and are then one
+	// wake-up. nil: any worker.
+	Beside *Stream
 	// Received and Dropped continue the counts of an earlier stream on the same pipe.
 	Received, Dropped int64
 }
@@ -86,16 +89,24 @@ func (p *Pool) Add(o Options) (*Stream, error) {
 		}
 		return nil, err
 	}
+	s.worker = p.least()
+	if o.Beside != nil {
+		s.worker = o.Beside.worker
+	}
+	s.worker.load.Add(1)
+	s.worker.take(s)
+	return s, nil
+}
+
+// least is the worker with the fewest streams.
+func (p *Pool) least() *worker {
 	w := p.workers[0]
 	for _, other := range p.workers[1:] {
 		if other.load.Load() < w.load.Load() {
 			w = other
 		}
 	}
-	s.worker = w
-	w.load.Add(1)
-	w.take(s)
-	return s, nil
+	return w
 }
 
 // Pause stops all workers between two steps, and returns what lets them go on.
