@@ -113,11 +113,11 @@ func stat(pid, n int) (uint64, bool) {
 }
 
 // dying reports whether the first thread of a process has SIGKILL pending, or is a zombie with an exit code (proc_pid_stat(5),
-// fields 31 and 52), or was reaped just now: it ends without anybody's help.
+// fields 31 and 52): it ends without anybody's help.
 func dying(pid int) bool {
 	pending, _ := stat(pid, 31)
 	code, _ := stat(pid, 52)
-	return pending&(1<<(unix.SIGKILL-1)) != 0 || code != 0 || unix.Kill(pid, 0) == unix.ESRCH
+	return pending&(1<<(unix.SIGKILL-1)) != 0 || code != 0
 }
 
 func startTime(pid int) uint64 {
