@@ -15,7 +15,7 @@ var topVerb = verb{
 	name: "top", also: []string{"container top", "stats"}, args: "[ID...]", short: "show what containers use, or the processes of one",
 	long: `
 Without ID: processor, memory, tasks and network of every running container, again every two seconds on a
-terminal, once in a pipe. With ID: that container's processes.`,
+terminal until q or Ctrl-C, once in a pipe. With ID: that container's processes.`,
 	examples: []string{"cc top", "cc top web", "cc top --once --json"},
 	flags:    append([]flag{{long: "once", doc: "one table, then end"}}, tableFlags...),
 	max:      -1, objects: "container",
@@ -31,14 +31,25 @@ func runTop(c *call) error {
 	defer tick.Stop()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
+	endless := c.outTTY && !c.opt.on("once") && !c.opt.on("json")
+	quit := make(chan struct{})
+	if endless && c.inTTY {
+		restore, err := keyMode(c.fds[0])
+		if err != nil {
+			return failedf(exitFailed, "cannot use the terminal: %v", err)
+		}
+		defer restore()
+		go c.awaitKey('q', quit)
+	}
 	for {
 		select {
 		case <-tick.C:
 		case <-interrupted:
 			return nil
+		case <-quit:
+			return nil
 		}
 		now := c.sample()
-		endless := c.outTTY && !c.opt.on("once") && !c.opt.on("json")
 		if endless {
 			_, _ = io.WriteString(c.out, "\x1b[H\x1b[2J") // home, clear
 		}
@@ -47,6 +58,20 @@ func runTop(c *call) error {
 		}
 		tick.Reset(2 * time.Second)
 		before = now
+	}
+}
+
+// awaitKey closes pressed when the user typed a key.
+func (c *call) awaitKey(key byte, pressed chan struct{}) {
+	buf := make([]byte, 1)
+	for {
+		if n, err := c.in.Read(buf); n == 0 || err != nil {
+			return
+		}
+		if buf[0] == key {
+			close(pressed)
+			return
+		}
 	}
 }
 
