@@ -2,12 +2,14 @@
 package cc
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,6 +165,39 @@ func TestPackagesHaveOneComment(t *testing.T) {
 			t.Errorf("%s has %d package comments that begin \"Package NAME \" (a main package: any comment); it needs one", dir, n)
 		}
 	}
+}
+
+// One spelling each: octal numbers with 0o, and the attribute of a log line that holds an error.
+func TestOneSpelling(t *testing.T) {
+	for _, s := range sources(t) {
+		f, err := parser.ParseFile(token.NewFileSet(), s.file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BasicLit:
+				if n.Kind == token.INT && len(n.Value) > 1 && n.Value[0] == '0' && n.Value[1] >= '0' && n.Value[1] <= '9' {
+					t.Errorf("%s: write 0o%s, not %s", s.file, n.Value[1:], n.Value)
+				}
+			case *ast.CallExpr:
+				logs := slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, calledName(n))
+				for _, a := range n.Args[min(1, len(n.Args)):] {
+					if l, ok := a.(*ast.BasicLit); ok && logs && l.Value == `"err"` {
+						t.Errorf("%s: a log line says \"error\", not \"err\"", s.file)
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+func calledName(c *ast.CallExpr) string {
+	if s, ok := c.Fun.(*ast.SelectorExpr); ok {
+		return s.Sel.Name
+	}
+	return ""
 }
 
 func TestFilesCanBeReadAtOneSitting(t *testing.T) {

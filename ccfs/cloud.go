@@ -37,21 +37,21 @@ type Cloud struct {
 // Root is the layout of /cc.
 func (c *Cloud) Root() *tree.Dir {
 	root := &tree.Dir{
-		Mode: 0755,
+		Mode: 0o755,
 		Doc:  "A machine as files. Directories are networks, containers, images; mkdir makes one, rmdir ends it, writing a file changes it, reading a file shows what is.",
 		Files: []tree.File{
 			{
-				Name: "features", Kind: tree.Table, Mode: 0444, Syntax: "NAME VALUE",
+				Name: "features", Kind: tree.Table, Mode: 0o444, Syntax: "NAME VALUE",
 				Doc:  "What this host can do: cgroup version, user namespaces, overlay, nftables, FUSE passthrough.",
 				Read: func(*tree.Request) ([]byte, error) { return pairs(c.Features()), nil },
 			}, {
-				Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs for the whole cloud.", Verbs: c.rootVerbs(),
+				Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs for the whole cloud.", Verbs: c.rootVerbs(),
 			}, {
-				Name: "log", Kind: tree.Document, Mode: 0440, Volatile: true, Hidden: false,
+				Name: "log", Kind: tree.Document, Mode: 0o440, Volatile: true, Hidden: false,
 				Doc:  "The end of the daemon's log.",
 				Read: func(*tree.Request) ([]byte, error) { return c.LogFile() },
 			}, {
-				Name: "metrics", Kind: tree.Document, Mode: 0444, Volatile: true,
+				Name: "metrics", Kind: tree.Document, Mode: 0o444, Volatile: true,
 				Doc:  "All metrics in the Prometheus text format.",
 				Read: c.allMetrics,
 			},

@@ -16,19 +16,19 @@ import (
 // containers is /cc/container.
 func (c *Cloud) containers() *tree.Dir {
 	return &tree.Dir{
-		Name: "container", Mode: 0775,
+		Name: "container", Mode: 0o775,
 		Doc: "Containers. mkdir defines one with every setting at its default; `start` in its ctl makes it run; rmdir deletes it when it does not run.",
 		Files: []tree.File{
 			{
-				Name: "ctl", Kind: tree.Ctl, Mode: 0660,
+				Name: "ctl", Kind: tree.Ctl, Mode: 0o660,
 				Doc:   "`run` makes and starts a container in one line; reading the same descriptor afterwards gives its name and id.",
 				Verbs: []tree.Verb{c.runVerb("run"), c.runVerb("create")},
 			}, {
-				Name: "new", Kind: tree.Clone, Mode: 0660,
+				Name: "new", Kind: tree.Clone, Mode: 0o660,
 				Doc:   "Opening it defines a container; the descriptor is that container's ctl, reading it gives the name. One that was never started goes with the descriptor.",
 				Clone: c.newContainer,
 			}, {
-				Name: "index", Kind: tree.Table, Mode: 0444, Volatile: true,
+				Name: "index", Kind: tree.Table, Mode: 0o444, Volatile: true,
 				Syntax: "NAME ID STATE SINCE IMAGE VPC IP EXIT RESTARTS CREATED COMMAND",
 				Doc:    "One line a container; `-` is nothing. Of one that runs image and vpc are those it runs with.",
 				Read:   c.containerIndex,
@@ -105,7 +105,7 @@ func (c *Cloud) containerLayout() *tree.Dir {
 		Doc:   "One container: settings to write, state to read, verbs in ctl.",
 		Files: append(containerState(), containerStreams()...),
 		Dirs: []*tree.Dir{c.execDir(), {
-			Name: "root", Hidden: true, Mode: 0755,
+			Name: "root", Hidden: true, Mode: 0o755,
 			Doc:  "The root file system, running or not: copy files in and out. Owners are the container's.",
 			Host: c.rootFS,
 		}},

@@ -19,7 +19,7 @@ const logLines = 1000
 // containerState are the files that show what a container is.
 func containerState() []tree.File {
 	state := func(name string, kind tree.Kind, syntax, doc string, read func(*tree.Request) ([]byte, error)) tree.File {
-		return tree.File{Name: name, Kind: kind, Mode: 0444, Volatile: true, Syntax: syntax, Doc: doc, Read: read}
+		return tree.File{Name: name, Kind: kind, Mode: 0o444, Volatile: true, Syntax: syntax, Doc: doc, Read: read}
 	}
 	return []tree.File{
 		state("pid", tree.Scalar, "PID", "The first process, as the host numbers it. Empty when nothing runs.",
@@ -46,7 +46,7 @@ func containerState() []tree.File {
 			}),
 		state("log.json", tree.Document, "{stream,time,line}", fmt.Sprintf("The last %d lines of both streams with their times, one JSON object a line.", logLines), logJSON),
 		{
-			Name: "diff", Kind: tree.Table, Mode: 0440, Volatile: true, Hidden: true, Syntax: "A|C|D PATH",
+			Name: "diff", Kind: tree.Table, Mode: 0o440, Volatile: true, Hidden: true, Syntax: "A|C|D PATH",
 			Doc:  "What it added, changed and deleted of its image.",
 			Read: diff,
 		},

@@ -55,10 +55,10 @@ func (s *execSession) SetMeta(context.Context, func(*object.Meta) error) error {
 // execDir is a container's exec directory.
 func (c *Cloud) execDir() *tree.Dir {
 	return &tree.Dir{
-		Name: "exec", Hidden: true, Mode: 0770,
+		Name: "exec", Hidden: true, Mode: 0o770,
 		Doc: "Commands in the running container. Open new, read the number N, write `run -- COMMAND`; N/stdout, N/stderr, N/stdin are its streams, N/wait its end.",
 		Files: []tree.File{{
-			Name: "new", Kind: tree.Clone, Mode: 0660,
+			Name: "new", Kind: tree.Clone, Mode: 0o660,
 			Doc:   "Opening it makes session N; the descriptor is N's ctl, reading it gives N. The session ends, and its command with it, when its last file is closed.",
 			Clone: newSession,
 		}},
@@ -119,19 +119,19 @@ func sessionLayout() *tree.Dir {
 	return &tree.Dir{
 		Doc: "One exec session.",
 		Files: []tree.File{
-			{Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs of the session.", Verbs: sessionVerbs()},
-			stream("stdin", 0220, "What the command reads; closing the last writer ends it.",
+			{Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs of the session.", Verbs: sessionVerbs()},
+			stream("stdin", 0o220, "What the command reads; closing the last writer ends it.",
 				func(s *execSession) (container.Stream, error) { return s.input() }),
-			stream("stdout", 0440, "What the command prints, until its end.",
+			stream("stdout", 0o440, "What the command prints, until its end.",
 				func(s *execSession) (container.Stream, error) { return s.Stdout() }),
-			stream("stderr", 0440, "What the command prints to standard error.",
+			stream("stderr", 0o440, "What the command prints to standard error.",
 				func(s *execSession) (container.Stream, error) { return s.Stderr() }),
 			{
-				Name: "status", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "state new|running|exited, then KEY VALUE",
+				Name: "status", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "state new|running|exited, then KEY VALUE",
 				Doc:  "What the session is doing.",
 				Read: sessionStatus,
 			}, {
-				Name: "wait", Kind: tree.Stream, Mode: 0444, Syntax: "CODE SIGNAL OOM TIME RESTARTS",
+				Name: "wait", Kind: tree.Stream, Mode: 0o444, Syntax: "CODE SIGNAL OOM TIME RESTARTS",
 				Doc: "Blocks until the command ended and gives the line that a container's exit file has.",
 				Stream: func(r *tree.Request) (tree.Conn, error) {
 					s := session(r)

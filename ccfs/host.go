@@ -32,7 +32,7 @@ func (h *hostObject) SetMeta(context.Context, func(*object.Meta) error) error {
 func (c *Cloud) hosts() *tree.Dir {
 	self := &hostObject{meta: object.Meta{ID: object.ID("host/" + c.Host), Name: c.Host, Created: time.Now().UTC(), Version: 1}}
 	return &tree.Dir{
-		Name: "host", Mode: 0555, Doc: "The machines of the cloud: this one.",
+		Name: "host", Mode: 0o555, Doc: "The machines of the cloud: this one.",
 		Objects: &tree.Collection{
 			Noun:   "host",
 			Layout: c.hostLayout(),
@@ -50,7 +50,7 @@ func (c *Cloud) hosts() *tree.Dir {
 func (c *Cloud) hostLayout() *tree.Dir {
 	state := func(name, syntax, doc string, read func() []byte) tree.File {
 		return tree.File{
-			Name: name, Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: syntax, Doc: doc,
+			Name: name, Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: syntax, Doc: doc,
 			Read: func(*tree.Request) ([]byte, error) { return read(), nil },
 		}
 	}
@@ -62,7 +62,7 @@ func (c *Cloud) hostLayout() *tree.Dir {
 			state("used", "KEY VALUE", "Bytes of memory in use, load, containers that run.", c.hostUsed),
 		},
 		Dirs: []*tree.Dir{{
-			Name: "containers", Mode: 0555, Doc: "Links to the containers on this host.",
+			Name: "containers", Mode: 0o555, Doc: "Links to the containers on this host.",
 			Entries: hostContainers{c},
 		}},
 	}

@@ -20,25 +20,25 @@ import (
 func (c *Cloud) images() *tree.Dir {
 	failures := new(object.Failures) // of jobs nobody waited for
 	return &tree.Dir{
-		Name: "image", Mode: 0755,
+		Name: "image", Mode: 0o755,
 		Doc: "Images that containers start from. pull, load, import and gc answer at once and show in status; with wait=10m they answer at the end, and are ended when it is not reached by then.",
 		Files: []tree.File{
-			{Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "Verbs of the image store.", Verbs: c.imageVerbs(failures)},
+			{Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs of the image store.", Verbs: c.imageVerbs(failures)},
 			{
-				Name: "index", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "REF DIGEST SIZE CREATED USERS",
+				Name: "index", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "REF DIGEST SIZE CREATED USERS",
 				Doc: "One line a name; images without a name show `-`.", Read: c.imageIndex,
 			}, {
-				Name: "status", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "VERB REF DONE TOTAL PHASE LAYERS-DONE LAYERS [SENTENCE]",
+				Name: "status", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "VERB REF DONE TOTAL PHASE LAYERS-DONE LAYERS [SENTENCE]",
 				Doc: "Pulls, loads and imports: those that run and the last that ended. DONE and TOTAL are bytes.", Read: c.imageJobs,
 			}, {
-				Name: "error", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "TIME CODE sentence; hint: HINT",
+				Name: "error", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "TIME CODE sentence; hint: HINT",
 				Doc:  "The last failures of jobs that nobody waited for.",
 				Read: func(*tree.Request) ([]byte, error) { return tree.FormatFailures(failures.List()), nil },
 			},
 		},
 		Dirs: []*tree.Dir{
-			{Name: "ref", Mode: 0555, Doc: "Names, each a link to its digest.", Entries: imageRefs{c}},
-			{Name: "digest", Mode: 0555, Doc: "Images by digest: config, manifest, layers, size, created, usedby.", Entries: imageDigests{c}},
+			{Name: "ref", Mode: 0o555, Doc: "Names, each a link to its digest.", Entries: imageRefs{c}},
+			{Name: "digest", Mode: 0o555, Doc: "Images by digest: config, manifest, layers, size, created, usedby.", Entries: imageDigests{c}},
 		},
 	}
 }
@@ -303,7 +303,7 @@ func (s imageDigests) Entries(_ *tree.Request, p string) ([]tree.Entry, error) {
 func (s imageDigests) files(i *image.Image) []tree.File {
 	file := func(name string, kind tree.Kind, syntax, doc string, read func() ([]byte, error)) tree.File {
 		return tree.File{
-			Name: name, Kind: kind, Mode: 0444, Volatile: name == "usedby", Syntax: syntax, Doc: doc,
+			Name: name, Kind: kind, Mode: 0o444, Volatile: name == "usedby", Syntax: syntax, Doc: doc,
 			Read: func(*tree.Request) ([]byte, error) { return read() },
 		}
 	}

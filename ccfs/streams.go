@@ -17,7 +17,7 @@ import (
 func containerStreams() []tree.File {
 	return []tree.File{
 		{
-			Name: "stdin", Kind: tree.Stream, Mode: 0660, Volatile: true,
+			Name: "stdin", Kind: tree.Stream, Mode: 0o660, Volatile: true,
 			Doc:    "What is written here the first process reads. The verb eof ends it. Reading it gives nothing.",
 			Stream: func(r *tree.Request) (tree.Conn, error) { return &input{of: the(r)}, nil },
 		},
@@ -63,7 +63,7 @@ func (i *input) Close() error {
 
 func logFile(name, doc string) tree.File {
 	return tree.File{
-		Name: name, Kind: tree.Log, Mode: 0440, Volatile: true, Doc: doc,
+		Name: name, Kind: tree.Log, Mode: 0o440, Volatile: true, Doc: doc,
 		Log: func(r *tree.Request) (tree.LogFile, error) { return the(r).Log(name) },
 	}
 }
@@ -74,7 +74,7 @@ func containerLive() []tree.File {
 		followFile("stdout", "stdout from the oldest byte kept, then as it comes; ends when the container does."),
 		followFile("stderr", "stderr likewise."),
 		{
-			Name: "stats", Kind: tree.Stream, Mode: 0444,
+			Name: "stats", Kind: tree.Stream, Mode: 0o444,
 			Doc: "stat once a second.",
 			Stream: func(r *tree.Request) (tree.Conn, error) {
 				return &ticker{every: time.Second, render: func() ([]byte, error) { return stat(&tree.Request{Context: context.Background(), Object: r.Object}) }}, nil
@@ -85,7 +85,7 @@ func containerLive() []tree.File {
 
 func followFile(name, doc string) tree.File {
 	return tree.File{
-		Name: name, Kind: tree.Stream, Mode: 0440, Doc: doc,
+		Name: name, Kind: tree.Stream, Mode: 0o440, Doc: doc,
 		Stream: func(r *tree.Request) (tree.Conn, error) {
 			view, err := the(r).Log(name)
 			if err != nil {

@@ -51,17 +51,17 @@ var vpcRows = tree.Settings[vpc.Spec]{
 // vpcs is /cc/vpc.
 func (c *Cloud) vpcs() *tree.Dir {
 	return &tree.Dir{
-		Name: "vpc", Mode: 0775,
+		Name: "vpc", Mode: 0o775,
 		Doc: "Private networks: mkdir vpc/foo; echo 10.1.0.0/24 > vpc/foo/cidr.",
 		Files: []tree.File{
 			{
-				Name: "ctl", Kind: tree.Ctl, Mode: 0660, Doc: "`create` makes a network in one line.",
+				Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "`create` makes a network in one line.",
 				Verbs: []tree.Verb{{
 					Name: "create", Args: "name=NAME cidr=PREFIX [SETTING=VALUE]...", Doc: "Make a network; all or nothing. label=K=V may repeat.",
 					Run: c.createVPC,
 				}},
 			}, {
-				Name: "index", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "NAME ID STATE CIDR GATEWAY CONTAINERS CREATED",
+				Name: "index", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "NAME ID STATE CIDR GATEWAY CONTAINERS CREATED",
 				Doc:  "One line a network; `-` is nothing.",
 				Read: c.vpcIndex,
 			},
@@ -124,7 +124,7 @@ func (c *Cloud) vpcLayout() *tree.Dir {
 	d := &tree.Dir{
 		Doc: "One network.",
 		Files: []tree.File{{
-			Name: "lease", Kind: tree.Table, Mode: 0444, Volatile: true, Syntax: "IP MAC CONTAINER SINCE",
+			Name: "lease", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "IP MAC CONTAINER SINCE",
 			Doc:  "Addresses in use. Addresses of warm parts, which no container has yet, show `-`.",
 			Read: leases,
 		}},

@@ -44,7 +44,7 @@ func TestBadInput(t *testing.T) {
 		if err != nil || len(f) != 7 {
 			t.Fatalf("schema: %q: %v", line, err)
 		}
-		if mode, _ := strconv.ParseUint(f[5], 8, 32); mode&0222 == 0 || f[1] == "clone" {
+		if mode, _ := strconv.ParseUint(f[5], 8, 32); mode&0o222 == 0 || f[1] == "clone" {
 			continue
 		}
 		written++

@@ -46,7 +46,7 @@ func (s *Server) mounted(fd int) {
 		mount.Close()
 	}
 	if err != nil {
-		s.opts.Log.Warn("clients may hang when this daemon is killed", "err", err)
+		s.opts.Log.Warn("clients may hang when this daemon is killed", "error", err)
 	}
 }
 
@@ -102,16 +102,16 @@ func (s *Server) revive() {
 		s.opts.Log.Warn("the FUSE connection was aborted, mount again", "dir", s.dir)
 		sess.finish()
 		if err := m.detach(); err != nil {
-			s.opts.Log.Warn("cannot detach the dead mount", "err", err)
+			s.opts.Log.Warn("cannot detach the dead mount", "error", err)
 		}
 		s.session.Store(nil)
 	}
 	if err := makeDir(s.dir); err != nil {
-		s.opts.Log.Error("cannot make the mount point", "err", err)
+		s.opts.Log.Error("cannot make the mount point", "error", err)
 		return
 	}
 	if err := s.connect(); err != nil {
-		s.opts.Log.Error("cannot mount again", "dir", s.dir, "err", err) // the next tick tries again
+		s.opts.Log.Error("cannot mount again", "dir", s.dir, "error", err) // the next tick tries again
 	}
 }
 
@@ -128,7 +128,7 @@ func (s *Server) recover() {
 	}
 	s.opts.Log.Warn("somebody unmounted the tree, mount it again", "dir", s.dir)
 	if err := s.mount.restore(); err != nil {
-		s.opts.Log.Error("cannot mount the spare", "dir", s.dir, "err", err)
+		s.opts.Log.Error("cannot mount the spare", "dir", s.dir, "error", err)
 	}
 }
 

@@ -72,12 +72,12 @@ func (n *node) rowMode() uint32 {
 	case fileNode:
 		return n.file.Mode
 	case linkNode:
-		return 0777
+		return 0o777
 	case entryNode:
-		return 0755
+		return 0o755
 	}
 	if n.dir.Mode == 0 {
-		return 0755
+		return 0o755
 	}
 	return n.dir.Mode
 }
@@ -102,7 +102,7 @@ func (t *Tree) may(c Caller, n *node, want uint32, verb string) error {
 func denied(verb string, n, by *node) error {
 	r := by.rights()
 	return fault.New(fault.Denied, "cannot %s %s: its mode does not let you", verb, n.path()).
-		WithHint("%s has mode %04o, owner %d:%d", orRoot(by.path()), r.mode&07777, r.uid, r.gid)
+		WithHint("%s has mode %04o, owner %d:%d", orRoot(by.path()), r.mode&0o7777, r.uid, r.gid)
 }
 
 func orRoot(p string) string {
@@ -134,7 +134,7 @@ func (t *Tree) mayRemove(c Caller, dir, n *node, verb string) error {
 	if err := t.may(c, dir, mayWrite|mayExecute, verb+" names in"); err != nil {
 		return err
 	}
-	if r := dir.rights(); r.mode&01000 != 0 && !n.owns(c) && c.UID != r.uid {
+	if r := dir.rights(); r.mode&0o1000 != 0 && !n.owns(c) && c.UID != r.uid {
 		return fault.New(fault.Denied, "cannot %s %s: it is not yours", verb, n.path())
 	}
 	return nil
@@ -146,7 +146,7 @@ func (t *Tree) Access(ctx context.Context, c Caller, ino Ino, mask uint32) error
 	if err != nil {
 		return err
 	}
-	if mask&mayExecute != 0 && n.fileType() == syscall.S_IFREG && n.rights().mode&0111 == 0 {
+	if mask&mayExecute != 0 && n.fileType() == syscall.S_IFREG && n.rights().mode&0o111 == 0 {
 		return denied("execute", n, n) // for root too
 	}
 	return t.may(c, n, mask&7, "access")

@@ -68,7 +68,7 @@ func (t *Tree) endConversation(dir, child *node) {
 	}
 	err := t.act(r, func() error { return remove(r, child.obj.get()) })
 	if err != nil {
-		t.o.Log.Debug("a conversation goes on", "path", child.path(), "err", err)
+		t.o.Log.Debug("a conversation goes on", "path", child.path(), "error", err)
 		return
 	}
 	t.Removed(child.obj.id)

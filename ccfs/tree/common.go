@@ -41,14 +41,14 @@ func (k Common) Fill(d *Dir) {
 	}
 	if k.UsedBy != nil {
 		d.Files = append(d.Files, File{
-			Name: "usedby", Kind: List, Mode: 0444, Volatile: true,
+			Name: "usedby", Kind: List, Mode: 0o444, Volatile: true,
 			Doc:  "Paths of the objects that refer to this one.",
 			Read: func(r *Request) ([]byte, error) { return []byte(FormatItems(k.UsedBy(r))), nil },
 		})
 	}
 	if k.Metrics != nil {
 		d.Files = append(d.Files, File{
-			Name: "metrics", Kind: Document, Mode: 0444, Volatile: true, Doc: "Prometheus text for this object.", Read: k.Metrics,
+			Name: "metrics", Kind: Document, Mode: 0o444, Volatile: true, Doc: "Prometheus text for this object.", Read: k.Metrics,
 		})
 	}
 	if k.Events != nil {
@@ -72,7 +72,7 @@ func (k Common) eventName(r *Request) string {
 // CtlRow is a ctl file with these verbs.
 func CtlRow(verbs ...Verb) File {
 	return File{
-		Name: "ctl", Kind: Ctl, Mode: 0664, Volatile: true, Verbs: verbs,
+		Name: "ctl", Kind: Ctl, Mode: 0o664, Volatile: true, Verbs: verbs,
 		Doc: "Verbs, one message a line. Reading prints those that are possible now. Any line may hold if-version=N: " +
 			"it is done only if the version is N.",
 	}
@@ -81,7 +81,7 @@ func CtlRow(verbs ...Verb) File {
 func (k Common) identity() []File {
 	text := func(name, doc string, volatile bool, read func(r *Request, m object.Meta) string) File {
 		return File{
-			Name: name, Kind: Scalar, Mode: 0444, Doc: doc, Volatile: volatile,
+			Name: name, Kind: Scalar, Mode: 0o444, Doc: doc, Volatile: volatile,
 			Read: func(r *Request) ([]byte, error) { return terminated(read(r, r.Object.Meta())), nil },
 		}
 	}
@@ -140,7 +140,7 @@ func labelsRow() File {
 		})
 	}
 	return File{
-		Name: "labels", Kind: Table, Mode: 0664, When: Live, Syntax: "KEY VALUE",
+		Name: "labels", Kind: Table, Mode: 0o664, When: Live, Syntax: "KEY VALUE",
 		Doc: "Free names for finding and grouping; a service selects its backends by them.",
 		Read: func(r *Request) ([]byte, error) {
 			return []byte(FormatPairs(r.Object.Meta().Labels)), nil
@@ -181,7 +181,7 @@ func TakeLabels(m *words.Message) (map[string]string, error) {
 
 func errorRow() File {
 	return File{
-		Name: "error", Kind: Table, Mode: 0444, Volatile: true,
+		Name: "error", Kind: Table, Mode: 0o444, Volatile: true,
 		Doc:  "The last failures, newest last: TIME CODE sentence; hint: what to do.",
 		Read: func(r *Request) ([]byte, error) { return FormatFailures(r.Object.Failures().List()), nil },
 	}
@@ -189,7 +189,7 @@ func errorRow() File {
 
 func (k Common) statusRow() File {
 	return File{
-		Name: "status", Kind: Table, Mode: 0444, Volatile: true, Doc: "What is: `state WORD`, then `key value` lines.",
+		Name: "status", Kind: Table, Mode: 0o444, Volatile: true, Doc: "What is: `state WORD`, then `key value` lines.",
 		Read: func(r *Request) ([]byte, error) { return k.status(r), nil },
 	}
 }
@@ -208,7 +208,7 @@ func (k Common) status(r *Request) []byte {
 // moreRow lists what readdir leaves out.
 func moreRow() File {
 	return File{
-		Name: "more", Kind: Table, Mode: 0444, Doc: "Names that are not listed here, because they block, never end, cost much or lead elsewhere.",
+		Name: "more", Kind: Table, Mode: 0o444, Doc: "Names that are not listed here, because they block, never end, cost much or lead elsewhere.",
 		Read: func(r *Request) ([]byte, error) {
 			dir := r.node.dirOf()
 			var b strings.Builder

@@ -23,7 +23,7 @@ func TestInterruptedStream(t *testing.T) {
 	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
 	defer s.Tree.Close()
 	v := s.Tree.As(root)
-	if err := v.Mkdir(ctx, "box/a", 0755); err != nil {
+	if err := v.Mkdir(ctx, "box/a", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range []string{"box/a/live/stdout", "box/a/live/events", "box/a/wait/running", "live/events"} {
@@ -88,7 +88,7 @@ func TestStress(t *testing.T) {
 
 // stress ignores errors: others are doing the same to the same objects.
 func stress(v tree.View, p string, i int) {
-	_ = v.Mkdir(ctx, p, 0755)
+	_ = v.Mkdir(ctx, p, 0o755)
 	_, _ = v.ReadFile(ctx, p+"/id")
 	_ = v.WriteFile(ctx, p+"/memory", []byte("64M\n"), 0)
 	_ = v.WriteFile(ctx, p+"/args", []byte("a\n"), syscall.O_APPEND)
@@ -107,7 +107,7 @@ func stress(v tree.View, p string, i int) {
 		_, _ = h.Write(ctx, []byte("run -- x\n"), 0)
 		h.Release()
 	}
-	_ = v.Setattr(ctx, p, tree.SetAttr{Mode: ptr(uint32(0700 | i&0077))})
+	_ = v.Setattr(ctx, p, tree.SetAttr{Mode: ptr(uint32(0o700 | i&0o077))})
 	_ = v.WriteFile(ctx, p+"/ctl", []byte("stop\n"), 0)
 	_ = v.Unlink(ctx, p+"/memory")
 	if i%3 == 0 {

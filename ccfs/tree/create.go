@@ -191,10 +191,10 @@ func (t *Tree) makeObject(ctx context.Context, c Caller, p *node, name string, m
 func narrow(r *Request, o Object, layout *Dir, mode uint32) error {
 	have := layout.Mode
 	if have == 0 {
-		have = 0755
+		have = 0o755
 	}
 	want := have & mode
-	if want == have || mode&0777 == 0 {
+	if want == have || mode&0o777 == 0 {
 		return nil
 	}
 	return o.SetMeta(r, func(m *object.Meta) error {

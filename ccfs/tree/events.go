@@ -26,7 +26,7 @@ func FormatEvent(e event.Event) string {
 // eventsRow is the finite file: the last events.
 func eventsRow(log *event.Log) File {
 	return File{
-		Name: "events", Kind: Table, Mode: 0444, Volatile: true,
+		Name: "events", Kind: Table, Mode: 0o444, Volatile: true,
 		Doc: "The last 1000 events: REV TIME KIND OBJECT key=value. REV goes on over restarts of the daemon; id= tells objects of one name apart.",
 		Read: func(*Request) ([]byte, error) {
 			var b strings.Builder
@@ -42,7 +42,7 @@ func eventsRow(log *event.Log) File {
 // eventStream is live/events: of everything, or of the object whose directory it is in.
 func eventStream(log *event.Log, nameOf func(*Request) string) File {
 	return File{
-		Name: "events", Kind: Stream, Mode: 0666, Volatile: true, Syntax: "[since=REV] [kind=KIND] [object=PATH]",
+		Name: "events", Kind: Stream, Mode: 0o666, Volatile: true, Syntax: "[since=REV] [kind=KIND] [object=PATH]",
 		Doc: "Events from now on, a line each. A line written first through the same descriptor chooses: since=REV begins " +
 			"behind that event, kind= and object= leave others out. `overflow N` says that N events came too fast.",
 		Stream: func(r *Request) (Conn, error) {

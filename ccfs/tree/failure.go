@@ -219,7 +219,7 @@ func rightsOp(s SetAttr) string {
 func rightsText(s SetAttr) string {
 	switch {
 	case s.Mode != nil:
-		return strconv.FormatUint(uint64(*s.Mode&07777), 8)
+		return strconv.FormatUint(uint64(*s.Mode&0o7777), 8)
 	case s.UID != nil && s.GID != nil:
 		return strconv.Itoa(int(*s.UID)) + ":" + strconv.Itoa(int(*s.GID))
 	case s.UID != nil:

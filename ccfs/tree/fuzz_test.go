@@ -92,7 +92,7 @@ func FuzzCtlSplit(f *testing.F) {
 
 // run writes to a new box's ctl and returns what the box printed, up to the first failure.
 func run(t *testing.T, v tree.View, writes ...string) string {
-	if err := v.Mkdir(ctx, "box/fuzz", 0755); err != nil {
+	if err := v.Mkdir(ctx, "box/fuzz", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

@@ -259,7 +259,7 @@ func (h *Handle) attr(ctx context.Context) (Attr, error) {
 
 // lastAttr is all that is left to say about a file of an object that is gone.
 func (h *Handle) lastAttr() Attr {
-	a := Attr{Ino: h.ino, Nlink: 1, Mode: h.node.fileType() | 0400, Birth: h.t.started}
+	a := Attr{Ino: h.ino, Nlink: 1, Mode: h.node.fileType() | 0o400, Birth: h.t.started}
 	if size, mtime, ok := h.file.size(); ok {
 		a.Size, a.Mtime, a.Ctime = size, mtime, mtime
 	}

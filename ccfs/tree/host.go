@@ -72,7 +72,7 @@ func (n *node) hostPath() string {
 func (n *node) hostRights() rights {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return rights{n.hostUID, n.hostGID, n.mode & 07777, n.t.started}
+	return rights{n.hostUID, n.hostGID, n.mode & 0o7777, n.t.started}
 }
 
 // writableHost is hostDir for requests that change something, checked.

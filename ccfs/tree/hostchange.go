@@ -33,21 +33,21 @@ func (t *Tree) hostMake(ctx context.Context, c Caller, p *node, name, op string,
 
 func (t *Tree) hostCreate(ctx context.Context, c Caller, p *node, name string, mode uint32) (*node, error) {
 	return t.hostMake(ctx, c, p, name, "create", func(h HostDir, rel string) error {
-		f, err := h.Root.OpenFile(rel, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0600)
+		f, err := h.Root.OpenFile(rel, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return f.Chmod(os.FileMode(mode & 0777))
+		return f.Chmod(os.FileMode(mode & 0o777))
 	})
 }
 
 func (t *Tree) hostMkdir(ctx context.Context, c Caller, p *node, name string, mode uint32) (*node, error) {
 	return t.hostMake(ctx, c, p, name, "mkdir", func(h HostDir, rel string) error {
-		if err := h.Root.Mkdir(rel, 0700); err != nil {
+		if err := h.Root.Mkdir(rel, 0o700); err != nil {
 			return err
 		}
-		return h.Root.Chmod(rel, os.FileMode(mode&0777))
+		return h.Root.Chmod(rel, os.FileMode(mode&0o777))
 	})
 }
 
@@ -170,7 +170,7 @@ func hostChown(h HostDir, rel string, s SetAttr) (err error) {
 
 // fileMode turns chmod's bits into Go's.
 func fileMode(mode uint32) os.FileMode {
-	m := os.FileMode(mode & 0777)
+	m := os.FileMode(mode & 0o777)
 	for bit, flag := range map[uint32]os.FileMode{
 		syscall.S_ISUID: os.ModeSetuid, syscall.S_ISGID: os.ModeSetgid, syscall.S_ISVTX: os.ModeSticky,
 	} {

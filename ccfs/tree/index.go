@@ -123,7 +123,7 @@ func (f *File) check(p string, names map[string]bool) error {
 	switch f.Kind {
 	case Scalar, List, Table, Document:
 		need(f.Read != nil || f.Write != nil, "Read or Write")
-		need(f.Write == nil || f.Mode&0222 != 0, "a mode with w, for its Write")
+		need(f.Write == nil || f.Mode&0o222 != 0, "a mode with w, for its Write")
 	case Ctl:
 		need(len(f.Verbs) > 0, "Verbs")
 	case Log:
@@ -135,7 +135,7 @@ func (f *File) check(p string, names map[string]bool) error {
 	default:
 		need(false, "a kind that exists")
 	}
-	need(f.Mode&^0777 == 0 && f.Mode != 0, "a mode of permission bits")
+	need(f.Mode&^0o777 == 0 && f.Mode != 0, "a mode of permission bits")
 	return err
 }
 

@@ -254,7 +254,7 @@ func (n *node) born() time.Time {
 // writable reports whether the row takes writes at all.
 func (f *File) writable() bool {
 	return f.Write != nil || f.Append != nil || len(f.Verbs) > 0 || f.Clone != nil ||
-		f.Stream != nil && f.Mode&0222 != 0
+		f.Stream != nil && f.Mode&0o222 != 0
 }
 
 // setting reports whether the row is configuration: what unlink resets and copying carries over.

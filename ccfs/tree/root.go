@@ -20,11 +20,11 @@ type Root struct {
 func (k Root) Fill(d *Dir) {
 	d.Files = append(d.Files,
 		File{
-			Name: "version", Kind: Scalar, Mode: 0444, Doc: "The daemon's version.",
+			Name: "version", Kind: Scalar, Mode: 0o444, Doc: "The daemon's version.",
 			Read: func(*Request) ([]byte, error) { return terminated(k.Version), nil },
 		},
 		File{
-			Name: "schema", Kind: Table, Mode: 0444, Doc: "Every file: path, kind, syntax, default, when a change counts, mode, what it is for.",
+			Name: "schema", Kind: Table, Mode: 0o444, Doc: "Every file: path, kind, syntax, default, when a change counts, mode, what it is for.",
 			Read: func(r *Request) ([]byte, error) { return []byte(r.node.t.pages().schema), nil },
 		},
 		moreRow(),
@@ -49,7 +49,7 @@ func (manualPages) Entry(r *Request, name string) (Entry, error) {
 		return Entry{}, fault.New(fault.NotFound, "there is no page %s", name)
 	}
 	return Entry{Name: name, File: &File{
-		Name: name, Kind: Document, Mode: 0444,
+		Name: name, Kind: Document, Mode: 0o444,
 		Read: func(*Request) ([]byte, error) { return text, nil },
 	}}, nil
 }
@@ -71,11 +71,11 @@ func selfDir() *Dir {
 		Name: "self", Doc: "The caller.",
 		Files: []File{
 			{
-				Name: "whoami", Kind: Table, Mode: 0444, Volatile: true, Doc: "Who you are to the daemon.",
+				Name: "whoami", Kind: Table, Mode: 0o444, Volatile: true, Doc: "Who you are to the daemon.",
 				Read: func(r *Request) ([]byte, error) { return whoami(r.Caller), nil },
 			},
 			{
-				Name: "error", Kind: Table, Mode: 0444, Volatile: true,
+				Name: "error", Kind: Table, Mode: 0o444, Volatile: true,
 				Doc: "Your last failure, also that of a program that your shell ran: TIME CODE sentence; hint: what to do. " +
 					"What the kernel answers from its memory never comes here: mkdir of a name that it has seen is EEXIST without a sentence.",
 				Read: func(r *Request) ([]byte, error) {

@@ -121,7 +121,7 @@ func (s *scratch) setRights(c Caller, set SetAttr) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if set.Mode != nil {
-		s.mode = *set.Mode & 0777
+		s.mode = *set.Mode & 0o777
 	}
 	if set.UID != nil {
 		s.owner.UID = *set.UID
@@ -155,7 +155,7 @@ func (t *Tree) scratchNode(dir *node, name string, s *scratch) *node {
 func (t *Tree) makeScratch(c Caller, dir *node, name string, mode uint32, data []byte) (*node, error) {
 	st := dir.obj
 	now := time.Now()
-	s := &scratch{number: t.scratch.Add(1), owner: c, mode: mode & 0777, data: data, born: now, used: now}
+	s := &scratch{number: t.scratch.Add(1), owner: c, mode: mode & 0o777, data: data, born: now, used: now}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	count := 0

@@ -98,7 +98,7 @@ func (t *Tree) setRights(ctx context.Context, c Caller, n *node, s SetAttr) erro
 
 // without drops what is so already.
 func (s SetAttr) without(now rights) SetAttr {
-	if s.Mode != nil && *s.Mode&07777 == now.mode&07777 {
+	if s.Mode != nil && *s.Mode&0o7777 == now.mode&0o7777 {
 		s.Mode = nil
 	}
 	if s.UID != nil && (*s.UID == now.uid || *s.UID == ^uint32(0)) {
@@ -139,9 +139,9 @@ func (s SetAttr) apply(m *object.Meta, key string, dir bool) error {
 	for k, v := range m.Modes {
 		modes[k] = v
 	}
-	modes[key] = *s.Mode & 0777
+	modes[key] = *s.Mode & 0o777
 	if dir {
-		modes[key] = *s.Mode & 01777
+		modes[key] = *s.Mode & 0o1777
 	}
 	m.Modes = modes
 	return nil

@@ -87,9 +87,9 @@ func (s *Settings[S]) file(row *Setting[S]) File {
 		Default: row.Default, Doc: row.Doc, Hidden: row.Hidden, KeepText: row.KeepText, Sealed: row.Sealed,
 	}
 	if f.Mode == 0 {
-		f.Mode = 0664
+		f.Mode = 0o664
 		if row.Secret {
-			f.Mode = 0200
+			f.Mode = 0o200
 		}
 	}
 	if !row.Secret {

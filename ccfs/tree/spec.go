@@ -19,7 +19,7 @@ func (s *Settings[S]) document() File {
 		return s.Update(r, r.Object, func(spec *S) error { return parse(text, spec) })
 	}
 	return File{
-		Name: "spec", Kind: Document, Mode: 0664, When: Live, Syntax: "NAME VALUE", KeepText: true,
+		Name: "spec", Kind: Document, Mode: 0o664, When: Live, Syntax: "NAME VALUE", KeepText: true,
 		Sealed: slices.ContainsFunc(s.Rows, func(row Setting[S]) bool { return row.Sealed }),
 		Doc: "All settings, one `name value` a line; a list has a line for each item. Writing sets them all or none: what is not " +
 			"named goes back to its default, while >> changes only what it names. With `# version N` as the first line " +

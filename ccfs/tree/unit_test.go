@@ -61,7 +61,7 @@ func TestMakeAsTheContainersRoot(t *testing.T) {
 		t.Skip("not root")
 	}
 	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0755); err != nil {
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(dir, 100033, 100033); err != nil {
@@ -74,11 +74,11 @@ func TestMakeAsTheContainersRoot(t *testing.T) {
 	defer root.Close()
 	for range 100 {
 		if err := (HostDir{Root: root, UIDBase: 100000}).asRoot(func() error {
-			return root.WriteFile("file", []byte("x"), 0600)
+			return root.WriteFile("file", []byte("x"), 0o600)
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(filepath.Join(dir, "file"), 0644); err != nil { // as the host's root again
+		if err := os.Chmod(filepath.Join(dir, "file"), 0o644); err != nil { // as the host's root again
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestMakeAsTheContainersRoot(t *testing.T) {
 	if err != nil || fi.Sys().(*syscall.Stat_t).Uid != 100000 || fi.Sys().(*syscall.Stat_t).Gid != 100000 {
 		t.Errorf("%+v, %v", fi.Sys(), err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "own"), nil, 0600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "own"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if fi, err := os.Stat(filepath.Join(dir, "own")); err != nil || fi.Sys().(*syscall.Stat_t).Uid != 0 {
@@ -131,7 +131,7 @@ func TestNumbersAreInRange(t *testing.T) {
 }
 
 func TestForgetDropsEverything(t *testing.T) {
-	tr := New(&Dir{Files: []File{{Name: "f", Kind: Scalar, Mode: 0444, Read: func(*Request) ([]byte, error) { return nil, nil }}}}, Options{})
+	tr := New(&Dir{Files: []File{{Name: "f", Kind: Scalar, Mode: 0o444, Read: func(*Request) ([]byte, error) { return nil, nil }}}}, Options{})
 	a, err := tr.Lookup(context.Background(), Caller{}, RootIno, "f")
 	if err != nil {
 		t.Fatal(err)
@@ -332,13 +332,13 @@ func TestAncestry(t *testing.T) {
 func TestCheckFindsMistakes(t *testing.T) {
 	read := func(*Request) ([]byte, error) { return nil, nil }
 	for name, d := range map[string]*Dir{
-		"two names":        {Files: []File{{Name: "a", Kind: Scalar, Mode: 0444, Read: read}}, Dirs: []*Dir{{Name: "a"}}},
+		"two names":        {Files: []File{{Name: "a", Kind: Scalar, Mode: 0o444, Read: read}}, Dirs: []*Dir{{Name: "a"}}},
 		"bad name":         {Dirs: []*Dir{{Name: "a/b"}}},
-		"no verbs":         {Files: []File{{Name: "ctl", Kind: Ctl, Mode: 0664}}},
-		"no handler":       {Files: []File{{Name: "a", Kind: Table, Mode: 0444}}},
+		"no verbs":         {Files: []File{{Name: "ctl", Kind: Ctl, Mode: 0o664}}},
+		"no handler":       {Files: []File{{Name: "a", Kind: Table, Mode: 0o444}}},
 		"no mode":          {Files: []File{{Name: "a", Kind: Table, Read: read}}},
-		"no kind":          {Files: []File{{Name: "a", Mode: 0444, Read: read}}},
-		"Write without w":  {Files: []File{{Name: "a", Kind: Scalar, Mode: 0444, Write: func(*Request, string) error { return nil }}}},
+		"no kind":          {Files: []File{{Name: "a", Mode: 0o444, Read: read}}},
+		"Write without w":  {Files: []File{{Name: "a", Kind: Scalar, Mode: 0o444, Write: func(*Request, string) error { return nil }}}},
 		"two sources":      {Objects: &Collection{Noun: "x"}, Entries: manualPages{}},
 		"empty collection": {Dirs: []*Dir{{Name: "x", Objects: &Collection{Noun: "x", Layout: &Dir{}}}}},
 	} {

@@ -147,7 +147,7 @@ func (v View) WriteFile(ctx context.Context, p string, data []byte, flags uint32
 	if flags&syscall.O_APPEND == 0 {
 		flags |= syscall.O_TRUNC
 	}
-	h, err := v.Open(ctx, p, flags|syscall.O_WRONLY|syscall.O_CREAT, 0666)
+	h, err := v.Open(ctx, p, flags|syscall.O_WRONLY|syscall.O_CREAT, 0o666)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (k Common) fillWait(d *Dir) {
 	d.Doc = "Reading STATE, one of " + strings.Join(states, ", ") + " or gone, returns when the state is reached; " +
 		"STATE.DURATION gives up after that time (ETIMEDOUT)."
 	d.Pattern = &File{
-		Name: "STATE[.DURATION]", Kind: Stream, Mode: 0444,
+		Name: "STATE[.DURATION]", Kind: Stream, Mode: 0o444,
 		Doc: "Returns STATE when it is reached.",
 	}
 	d.Match = func(r *Request, name string) (*File, bool) {
@@ -29,7 +29,7 @@ func (k Common) fillWait(d *Dir) {
 			return nil, false
 		}
 		return &File{
-			Name: name, Kind: Stream, Mode: 0444, Hidden: true, Volatile: true,
+			Name: name, Kind: Stream, Mode: 0o444, Hidden: true, Volatile: true,
 			Stream: func(r *Request) (Conn, error) { return k.wait(r, state, limit), nil },
 		}, true
 	}
@@ -103,7 +103,7 @@ func (k Common) isReached(r *Request, state string) (bool, error) {
 // liveStatusRow is status as a stream: the first read gives it as it is, every further one when it has changed.
 func (k Common) liveStatusRow() File {
 	return File{
-		Name: "status", Kind: Stream, Mode: 0444, Volatile: true,
+		Name: "status", Kind: Stream, Mode: 0o444, Volatile: true,
 		Doc: "Status now, then again whenever it changes.",
 		Stream: func(r *Request) (Conn, error) {
 			return Follow(r, func(r *Request) ([]byte, error) { return k.status(r), nil }), nil

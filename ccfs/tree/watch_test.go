@@ -19,7 +19,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
 	defer s.Tree.Close()
 	v := s.Tree.As(root)
-	if err := v.Mkdir(ctx, "net/a", 0755); err != nil {
+	if err := v.Mkdir(ctx, "net/a", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	nets := held(t, s.Tree, "net")
@@ -57,7 +57,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 	if list := heard(); !slices.Contains(list, tree.Change{Ino: note.Ino}) || slices.Contains(list, tree.Change{Ino: status.Ino}) {
 		t.Errorf("a write announces %v", list)
 	}
-	if err := v.Setattr(ctx, "net/a", tree.SetAttr{Mode: ptr(uint32(0700))}); err != nil {
+	if err := v.Setattr(ctx, "net/a", tree.SetAttr{Mode: ptr(uint32(0o700))}); err != nil {
 		t.Fatal(err)
 	}
 	if list := heard(); !slices.Contains(list, tree.Change{Parent: net, Name: "note"}) {
@@ -83,7 +83,7 @@ func ptr[T any](v T) *T { return &v }
 func TestChangedNamesInAnObject(t *testing.T) {
 	s := treetest.New(t.TempDir(), tree.Options{Log: quiet})
 	defer s.Tree.Close()
-	if err := s.Tree.As(root).Mkdir(ctx, "box/a", 0755); err != nil {
+	if err := s.Tree.As(root).Mkdir(ctx, "box/a", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	exec := held(t, s.Tree, "box", "a", "exec")
@@ -107,7 +107,7 @@ func TestGolden(t *testing.T) {
 	for name, text := range pages {
 		file := filepath.Join("testdata", name+".golden")
 		if *update {
-			if err := os.WriteFile(file, text, 0644); err != nil {
+			if err := os.WriteFile(file, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -196,7 +196,7 @@ func say(r *tree.Request, m words.Message) error {
 
 func (s *Sample) boxCollection() *tree.Collection {
 	d := &tree.Dir{Doc: "One box.", Files: boxFiles(), Dirs: []*tree.Dir{s.execDir(), {
-		Name: "root", Hidden: true, Mode: 0755, Doc: "Its files.",
+		Name: "root", Hidden: true, Mode: 0o755, Doc: "Its files.",
 		Host: func(r *tree.Request) (tree.HostDir, error) { return theBox(r).hostDir() },
 	}}}
 	boxRows.Fill(d)
@@ -213,7 +213,7 @@ func (s *Sample) boxCollection() *tree.Collection {
 		States:    []string{"defined", "running", "exited"},
 	}.Fill(d)
 	d.Sub("live").Files = append(d.Sub("live").Files, tree.File{
-		Name: "stdout", Kind: tree.Stream, Mode: 0444, Doc: "What it prints, for ever.",
+		Name: "stdout", Kind: tree.Stream, Mode: 0o444, Doc: "What it prints, for ever.",
 		Stream: func(r *tree.Request) (tree.Conn, error) { return theBox(r).out.follow(), nil },
 	})
 	return &tree.Collection{
@@ -230,16 +230,16 @@ func (s *Sample) boxCollection() *tree.Collection {
 
 func boxFiles() []tree.File {
 	return []tree.File{
-		{Name: "pid", Kind: tree.Scalar, Mode: 0444, Volatile: true, Doc: "Its process, empty when none.",
+		{Name: "pid", Kind: tree.Scalar, Mode: 0o444, Volatile: true, Doc: "Its process, empty when none.",
 			Read: func(r *tree.Request) ([]byte, error) {
 				if theBox(r).now() != "running" {
 					return nil, nil
 				}
 				return []byte("4711\n"), nil
 			}},
-		{Name: "stdin", Kind: tree.Stream, Mode: 0220, Hidden: true, Doc: "What it reads.",
+		{Name: "stdin", Kind: tree.Stream, Mode: 0o220, Hidden: true, Doc: "What it reads.",
 			Stream: func(r *tree.Request) (tree.Conn, error) { return stdin{theBox(r)}, nil }},
-		{Name: "stdout", Kind: tree.Log, Mode: 0444, Volatile: true, Doc: "What it printed.",
+		{Name: "stdout", Kind: tree.Log, Mode: 0o444, Volatile: true, Doc: "What it printed.",
 			Log: func(r *tree.Request) (tree.LogFile, error) { return theBox(r).out.view(), nil }},
 	}
 }

@@ -61,7 +61,7 @@ func (e Env) newObject(t *testing.T, kind string) string {
 // mkdir makes an object and reads its id, which tells the tree that this process is no copier (see tree/draft.go).
 func (e Env) mkdir(t *testing.T, p string) {
 	t.Helper()
-	ok(t, e.FS.Mkdir(p, 0777))
+	ok(t, e.FS.Mkdir(p, 0o777))
 	e.read(t, p+"/id")
 }
 
@@ -108,7 +108,7 @@ func (e Env) put(p, text string) error { return e.open(p, syscall.O_TRUNC, text)
 func (e Env) add(p, text string) error { return e.open(p, syscall.O_APPEND, text) }
 
 func (e Env) open(p string, flags int, writes ...string) error {
-	f, err := e.FS.Open(p, syscall.O_WRONLY|syscall.O_CREAT|flags, 0666)
+	f, err := e.FS.Open(p, syscall.O_WRONLY|syscall.O_CREAT|flags, 0o666)
 	if err != nil {
 		return err
 	}

@@ -24,14 +24,14 @@ var hostFunctions = map[string]func(*testing.T, Env){
 		}
 		ok(t, e.FS.Truncate(root+"/file", 2))
 		e.wants(t, root+"/file", "he")
-		ok(t, e.FS.Chmod(root+"/file", 0604))
+		ok(t, e.FS.Chmod(root+"/file", 0o604))
 		ok(t, e.FS.Chown(root+"/file", 33, 33))
 		ok(t, e.FS.Touch(root+"/file"))
 		st, err = e.FS.Lstat(root + "/file")
-		if err != nil || st.UID != 33 || st.Mode&0777 != 0604 || st.MtimeNS != someTime.UnixNano() {
+		if err != nil || st.UID != 33 || st.Mode&0o777 != 0o604 || st.MtimeNS != someTime.UnixNano() {
 			t.Errorf("%+v, %v", st, err)
 		}
-		ok(t, e.FS.Mkdir(root+"/dir", 0755))
+		ok(t, e.FS.Mkdir(root+"/dir", 0o755))
 		ok(t, e.FS.Rename(root+"/file", root+"/dir/moved", false))
 		e.wants(t, root+"/dir/moved", "he")
 		fails(t, e.FS.Rmdir(root+"/dir"), syscall.ENOTEMPTY)
@@ -46,8 +46,8 @@ var hostFunctions = map[string]func(*testing.T, Env){
 	// Whatever a link says, following it stays inside.
 	"host/links-stay-inside": func(t *testing.T, e Env) {
 		root := e.newBox(t) + "/root"
-		ok(t, e.FS.Mkdir(root+"/a", 0755))
-		ok(t, e.FS.Mkdir(root+"/a/b", 0755))
+		ok(t, e.FS.Mkdir(root+"/a", 0o755))
+		ok(t, e.FS.Mkdir(root+"/a/b", 0o755))
 		own := e.read(t, root+"/etc/hostname")
 		for target, shown := range map[string]string{
 			"/etc/hostname": "../../etc/hostname", "../../../../../../etc/hostname": "../../etc/hostname",
@@ -71,7 +71,7 @@ var hostFunctions = map[string]func(*testing.T, Env){
 		root := owner.newBox(t) + "/root"
 		ok(t, owner.put(root+"/open", "x\n"))
 		ok(t, owner.put(root+"/closed", "x\n"))
-		ok(t, owner.FS.Chmod(root+"/closed", 0600))
+		ok(t, owner.FS.Chmod(root+"/closed", 0o600))
 		ok(t, owner.FS.Chown(root+"/closed", 33, 33)) // the container's 33 is not the host's
 		_, err := other.get(root + "/open")
 		ok(t, err)
@@ -79,7 +79,7 @@ var hostFunctions = map[string]func(*testing.T, Env){
 		fails(t, err, syscall.EACCES)
 		fails(t, other.put(root+"/new", "x\n"), syscall.EACCES)
 		owner.has(t, root+"/closed", "x\n")
-		fails(t, other.FS.Chmod(root+"/closed", 0666), syscall.EPERM)
+		fails(t, other.FS.Chmod(root+"/closed", 0o666), syscall.EPERM)
 	},
 	// Devices and fifos are shown and cannot be opened.
 	"host/not-regular": func(t *testing.T, e Env) {

@@ -9,17 +9,17 @@ import (
 var objectFunctions = map[string]func(*testing.T, Env){
 	"object/mkdir-twice": func(t *testing.T, e Env) {
 		n := e.newNet(t)
-		fails(t, e.FS.Mkdir(n, 0777), syscall.EEXIST)
+		fails(t, e.FS.Mkdir(n, 0o777), syscall.EEXIST)
 	},
 	"object/bad-names": func(t *testing.T, e Env) {
 		for _, name := range []string{"UPPER", "-x", "x-", "a_b", "a.b", strings.Repeat("a", 64)} {
-			fails(t, e.FS.Mkdir("net/"+name, 0777), syscall.EINVAL)
+			fails(t, e.FS.Mkdir("net/"+name, 0o777), syscall.EINVAL)
 		}
 		for _, name := range []string{"ctl", "index", "new"} {
-			fails(t, e.FS.Mkdir("box/"+name, 0777), syscall.EEXIST)
+			fails(t, e.FS.Mkdir("box/"+name, 0o777), syscall.EEXIST)
 		}
-		fails(t, e.FS.Mkdir("other", 0777), syscall.EPERM)
-		fails(t, e.FS.Mkdir(e.newNet(t)+"/other", 0777), syscall.EPERM)
+		fails(t, e.FS.Mkdir("other", 0o777), syscall.EPERM)
+		fails(t, e.FS.Mkdir(e.newNet(t)+"/other", 0o777), syscall.EPERM)
 		fails(t, e.FS.Rmdir("net"), syscall.EPERM)
 		fails(t, e.FS.Unlink("schema"), syscall.EPERM)
 		fails(t, e.FS.Rmdir("net/nothing"), syscall.ENOENT)
@@ -27,7 +27,7 @@ var objectFunctions = map[string]func(*testing.T, Env){
 	},
 	"object/longest-name": func(t *testing.T, e Env) {
 		p := "net/" + strings.Repeat("a", 63)
-		ok(t, e.FS.Mkdir(p, 0777))
+		ok(t, e.FS.Mkdir(p, 0o777))
 		ok(t, e.FS.Rmdir(p))
 	},
 	"object/defaults-at-mkdir": func(t *testing.T, e Env) {

@@ -12,7 +12,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		owner, other := Env{FS: e.As(1000, 1000)}, Env{FS: e.As(1001, 1001)}
 		n := owner.newNet(t)
 		st, err := e.FS.Lstat(n + "/note")
-		if err != nil || st.UID != 1000 || st.GID != 1000 || st.Mode&0777 != 0664 {
+		if err != nil || st.UID != 1000 || st.GID != 1000 || st.Mode&0o777 != 0o664 {
 			t.Errorf("%+v, %v", st, err)
 		}
 		ok(t, owner.put(n+"/note", "mine\n"))
@@ -27,23 +27,23 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 	"rights/chmod": func(t *testing.T, e Env) {
 		owner, other := Env{FS: e.As(1000, 1000)}, Env{FS: e.As(1001, 1001)}
 		n := owner.newNet(t)
-		fails(t, other.FS.Chmod(n+"/note", 0666), syscall.EPERM)
-		ok(t, owner.FS.Chmod(n+"/note", 0666))
+		fails(t, other.FS.Chmod(n+"/note", 0o666), syscall.EPERM)
+		ok(t, owner.FS.Chmod(n+"/note", 0o666))
 		ok(t, other.put(n+"/note", "all may\n"))
-		ok(t, owner.FS.Chmod(n+"/note", 0600))
+		ok(t, owner.FS.Chmod(n+"/note", 0o600))
 		_, err := other.get(n + "/note")
 		fails(t, err, syscall.EACCES)
-		ok(t, owner.FS.Chmod(n+"/ctl", 0444))
+		ok(t, owner.FS.Chmod(n+"/ctl", 0o444))
 		fails(t, owner.put(n+"/ctl", "delete\n"), syscall.EACCES)
-		fails(t, e.FS.Chmod("net", 0700), syscall.EPERM)
-		ok(t, e.FS.Chmod("net", 0777)) // as it is
+		fails(t, e.FS.Chmod("net", 0o700), syscall.EPERM)
+		ok(t, e.FS.Chmod("net", 0o777)) // as it is
 	},
 	// The kernel may have the names in its cache: the engine asks for x on every directory all the same.
 	"rights/closed-directory": func(t *testing.T, e Env) {
 		owner, other := Env{FS: e.As(1000, 1000)}, Env{FS: e.As(1001, 1001)}
 		b := owner.newBox(t)
 		other.has(t, b+"/status", "state")
-		ok(t, owner.FS.Chmod(b, 0700))
+		ok(t, owner.FS.Chmod(b, 0o700))
 		for _, p := range []string{"/status", "/log/policy"} {
 			_, err := other.get(b + p)
 			fails(t, err, syscall.EACCES)
@@ -51,7 +51,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		_, err := other.FS.ReadDir(b)
 		fails(t, err, syscall.EACCES)
 		owner.has(t, b+"/log/policy", "drop")
-		ok(t, owner.FS.Chmod(b, 0711))
+		ok(t, owner.FS.Chmod(b, 0o711))
 		other.has(t, b+"/status", "state")
 		_, err = other.FS.ReadDir(b)
 		fails(t, err, syscall.EACCES)
@@ -79,9 +79,9 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 	},
 	"rights/umask-narrows": func(t *testing.T, e Env) {
 		p := e.newNet(t) + "m"
-		ok(t, e.FS.Mkdir(p, 0700))
+		ok(t, e.FS.Mkdir(p, 0o700))
 		e.read(t, p+"/id")
-		if st, err := e.FS.Lstat(p); err != nil || st.Mode&07777 != 0700 {
+		if st, err := e.FS.Lstat(p); err != nil || st.Mode&0o7777 != 0o700 {
 			t.Errorf("%o, %v", st.Mode, err)
 		}
 		ok(t, e.FS.Rmdir(p))
@@ -116,7 +116,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		n := owner.newNet(t)
 		ok(t, owner.put(n+"/note", "hello\n"))
 		fails(t, owner.put(n+"/mtu", "1\n"), syscall.ERANGE)
-		ok(t, owner.FS.Chmod(n, 0777))
+		ok(t, owner.FS.Chmod(n, 0o777))
 		audit := e.read(t, "audit")
 		for _, want := range []string{
 			" 1000 mkdir " + n + " '' 0\n", " 1000 write " + n + "/note hello 0\n", " 1000 write " + n + "/mtu 1 34\n",

@@ -54,7 +54,7 @@ func (s *Sample) Root() *tree.Dir {
 		Files: []tree.File{
 			tree.CtlRow(s.rootVerbs()...),
 			{
-				Name: "audit", Kind: tree.Table, Mode: 0444, Volatile: true, Doc: "What was changed: door uid op path value errno.",
+				Name: "audit", Kind: tree.Table, Mode: 0o444, Volatile: true, Doc: "What was changed: door uid op path value errno.",
 				Read: func(*tree.Request) ([]byte, error) {
 					s.mu.Lock()
 					defer s.mu.Unlock()
@@ -62,11 +62,11 @@ func (s *Sample) Root() *tree.Dir {
 				},
 			},
 			{
-				Name: "broken", Kind: tree.Scalar, Mode: 0444, Volatile: true, Hidden: true, Doc: "Its row panics.",
+				Name: "broken", Kind: tree.Scalar, Mode: 0o444, Volatile: true, Hidden: true, Doc: "Its row panics.",
 				Read: func(*tree.Request) ([]byte, error) { panic("on purpose") },
 			},
 			{
-				Name: "counter", Kind: tree.Table, Mode: 0444, Volatile: true, Doc: "Another number at every look, always as wide.",
+				Name: "counter", Kind: tree.Table, Mode: 0o444, Volatile: true, Doc: "Another number at every look, always as wide.",
 				Read: func(*tree.Request) ([]byte, error) {
 					s.mu.Lock()
 					defer s.mu.Unlock()
@@ -76,12 +76,12 @@ func (s *Sample) Root() *tree.Dir {
 			},
 		},
 		Dirs: []*tree.Dir{
-			{Name: "net", Mode: 0777, Doc: "Networks.", Objects: s.netCollection()},
+			{Name: "net", Mode: 0o777, Doc: "Networks.", Objects: s.netCollection()},
 			{
-				Name: "box", Mode: 01777, Doc: "Boxes.", Objects: s.boxCollection(),
+				Name: "box", Mode: 0o1777, Doc: "Boxes.", Objects: s.boxCollection(),
 				Files: []tree.File{
-					{Name: "ctl", Kind: tree.Ctl, Mode: 0666, Volatile: true, Doc: "Makes boxes.", Verbs: s.boxesVerbs()},
-					{Name: "index", Kind: tree.Table, Mode: 0444, Volatile: true, Doc: "NAME ID STATE.", Read: s.boxIndex},
+					{Name: "ctl", Kind: tree.Ctl, Mode: 0o666, Volatile: true, Doc: "Makes boxes.", Verbs: s.boxesVerbs()},
+					{Name: "index", Kind: tree.Table, Mode: 0o444, Volatile: true, Doc: "NAME ID STATE.", Read: s.boxIndex},
 				},
 			},
 			{Name: "image", Doc: "Links and files made elsewhere.", Entries: images{}},
@@ -231,7 +231,7 @@ func (images) Entry(_ *tree.Request, p string) (tree.Entry, error) {
 			return tree.Entry{Name: filepath.Base(p)}, nil
 		case known && len(parts) == 2 && parts[1] == "size":
 			return tree.Entry{Name: "size", File: &tree.File{
-				Name: "size", Kind: tree.Scalar, Mode: 0444,
+				Name: "size", Kind: tree.Scalar, Mode: 0o444,
 				Read: func(*tree.Request) ([]byte, error) { return []byte("4711\n"), nil },
 			}}, nil
 		}
@@ -271,14 +271,14 @@ func (i images) Entries(r *tree.Request, p string) ([]tree.Entry, error) {
 // rootOf opens the real directory behind a box's root/.
 func (s *Sample) rootOf(name string) (*os.Root, error) {
 	dir := filepath.Join(s.dir, name)
-	if err := os.MkdirAll(filepath.Join(dir, "etc"), 0755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "etc"), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "etc", "hostname"), []byte(name+"\n"), 0644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "etc", "hostname"), []byte(name+"\n"), 0o644); err != nil {
 		return nil, err
 	}
 	// Not everywhere may one make devices; where it fails the tests find none.
-	_ = unix.Mkfifo(filepath.Join(dir, "etc", "fifo"), 0666)
-	_ = unix.Mknod(filepath.Join(dir, "etc", "null"), unix.S_IFCHR|0666, int(unix.Mkdev(1, 3)))
+	_ = unix.Mkfifo(filepath.Join(dir, "etc", "fifo"), 0o666)
+	_ = unix.Mknod(filepath.Join(dir, "etc", "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
 	return os.OpenRoot(dir)
 }

@@ -15,7 +15,7 @@ var scratchFunctions = map[string]func(*testing.T, Env){
 	"scratch/rename-commits": func(t *testing.T, e Env) {
 		b := e.newBox(t)
 		ok(t, e.open(b+"/sedXYZabc", excl, "image busybox\nmemory 1M\n"))
-		ok(t, e.FS.Chmod(b+"/sedXYZabc", 0664))
+		ok(t, e.FS.Chmod(b+"/sedXYZabc", 0o664))
 		ok(t, e.FS.Chown(b+"/sedXYZabc", 0, 0))
 		ok(t, e.FS.Touch(b+"/sedXYZabc"))
 		ok(t, e.FS.Rename(b+"/sedXYZabc", b+"/spec", false))
@@ -130,7 +130,7 @@ var scratchFunctions = map[string]func(*testing.T, Env){
 	},
 	"scratch/belongs-to-its-maker": func(t *testing.T, e Env) {
 		b := e.newBox(t)
-		ok(t, e.FS.Chmod(b, 0777))
+		ok(t, e.FS.Chmod(b, 0o777))
 		ok(t, e.open(b+"/.mine", excl, "x"))
 		other := Env{FS: e.As(1000, 1000)}
 		_, err := other.get(b + "/.mine")

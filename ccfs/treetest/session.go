@@ -25,19 +25,19 @@ func (s *Sample) execDir() *tree.Dir {
 			tree.Verb{Name: "run", Args: "-- COMMAND", Doc: "Prints the command's words.", Run: runSession,
 				Legal: func(r *tree.Request) bool { return !r.Object.(*session).started() }},
 		),
-		{Name: "stdout", Kind: tree.Stream, Mode: 0444, Doc: "What it prints.", Stream: sessionOutput},
-		{Name: "status", Kind: tree.Table, Mode: 0444, Volatile: true, Doc: "state WORD.", Read: func(r *tree.Request) ([]byte, error) {
+		{Name: "stdout", Kind: tree.Stream, Mode: 0o444, Doc: "What it prints.", Stream: sessionOutput},
+		{Name: "status", Kind: tree.Table, Mode: 0o444, Volatile: true, Doc: "state WORD.", Read: func(r *tree.Request) ([]byte, error) {
 			if r.Object.(*session).started() {
 				return []byte("state exited\n"), nil
 			}
 			return []byte("state new\nbox " + r.Outer.Meta().Name + "\n"), nil
 		}},
-		{Name: "wait", Kind: tree.Stream, Mode: 0444, Doc: "Returns its exit code.", Stream: sessionWait},
+		{Name: "wait", Kind: tree.Stream, Mode: 0o444, Doc: "Returns its exit code.", Stream: sessionWait},
 	}}
 	return &tree.Dir{
-		Name: "exec", Hidden: true, Mode: 0755, Doc: "Commands in the box: open new.",
+		Name: "exec", Hidden: true, Mode: 0o755, Doc: "Commands in the box: open new.",
 		Files: []tree.File{{
-			Name: "new", Kind: tree.Clone, Mode: 0666, Doc: "A new conversation.",
+			Name: "new", Kind: tree.Clone, Mode: 0o666, Doc: "A new conversation.",
 			Clone: func(r *tree.Request) (tree.Object, error) { return theBox(r).newSession(r.Caller), nil },
 		}},
 		Objects: &tree.Collection{

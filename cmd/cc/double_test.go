@@ -246,8 +246,8 @@ func (d *double) verbs() []engine.Verb {
 // root is the double's tree.
 func (d *double) root() *engine.Dir {
 	layout := &engine.Dir{Doc: "A container.", Files: []engine.File{
-		stream("stdin", 0220, func(p *proc) engine.Conn { return &feed{p: p} }),
-		{Name: "exit", Kind: engine.Table, Mode: 0444, Volatile: true, Doc: "The end.", Read: func(r *engine.Request) ([]byte, error) {
+		stream("stdin", 0o220, func(p *proc) engine.Conn { return &feed{p: p} }),
+		{Name: "exit", Kind: engine.Table, Mode: 0o444, Volatile: true, Doc: "The end.", Read: func(r *engine.Request) ([]byte, error) {
 			p := of(r)
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -255,7 +255,7 @@ func (d *double) root() *engine.Dir {
 		}},
 	}}
 	layout.Dirs = []*engine.Dir{{Name: "exec", Hidden: true, Doc: "Sessions.", Files: []engine.File{{
-		Name: "new", Kind: engine.Clone, Mode: 0660, Doc: "A session.",
+		Name: "new", Kind: engine.Clone, Mode: 0o660, Doc: "A session.",
 		Clone: func(*engine.Request) (engine.Object, error) { return d.keep(d.make("")), nil },
 	}}, Objects: &engine.Collection{Noun: "exec", Layout: d.session(), List: d.objects, Find: d.find,
 		Remove: func(_ *engine.Request, o engine.Object) error { return d.remove(o.(*proc)) }}}}
@@ -265,10 +265,10 @@ func (d *double) root() *engine.Dir {
 		Status: func(*engine.Request) []words.Opt { return nil }, UsedBy: func(*engine.Request) []string { return nil },
 	}.Fill(layout)
 	live := layout.Sub("live")
-	live.Files = append(live.Files, stream("stdout", 0440, output(0)), stream("stderr", 0440, output(1)))
-	root := &engine.Dir{Mode: 0755, Doc: "A double.", Dirs: []*engine.Dir{{
-		Name: "container", Mode: 0775, Doc: "Processes.",
-		Files: []engine.File{{Name: "ctl", Kind: engine.Ctl, Mode: 0660, Doc: "Run.", Verbs: []engine.Verb{{Name: "run", Doc: "Run.", Run: d.run}}}},
+	live.Files = append(live.Files, stream("stdout", 0o440, output(0)), stream("stderr", 0o440, output(1)))
+	root := &engine.Dir{Mode: 0o755, Doc: "A double.", Dirs: []*engine.Dir{{
+		Name: "container", Mode: 0o775, Doc: "Processes.",
+		Files: []engine.File{{Name: "ctl", Kind: engine.Ctl, Mode: 0o660, Doc: "Run.", Verbs: []engine.Verb{{Name: "run", Doc: "Run.", Run: d.run}}}},
 		Objects: &engine.Collection{Noun: "container", Layout: layout, List: d.objects, Find: d.find,
 			Remove: func(_ *engine.Request, o engine.Object) error { return d.remove(o.(*proc)) }},
 	}}}
@@ -300,8 +300,8 @@ func (d *double) session() *engine.Dir {
 	}
 	return &engine.Dir{Doc: "A session.", Files: []engine.File{
 		engine.CtlRow(append(d.verbs(), engine.Verb{Name: "run", Doc: "Run.", Run: func(r *engine.Request, m words.Message) error { return of(r).start(m) }})...),
-		stream("stdin", 0220, func(p *proc) engine.Conn { return &feed{p, true} }),
-		stream("stdout", 0440, output(0)), stream("stderr", 0440, output(1)), stream("wait", 0444, wait),
+		stream("stdin", 0o220, func(p *proc) engine.Conn { return &feed{p, true} }),
+		stream("stdout", 0o440, output(0)), stream("stderr", 0o440, output(1)), stream("wait", 0o444, wait),
 	}}
 }
 

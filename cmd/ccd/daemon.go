@@ -97,14 +97,14 @@ func (d *daemon) Open(ctx context.Context) error {
 // openState makes the directories and refuses to share them with another daemon.
 func (d *daemon) openState(context.Context) error {
 	for _, dir := range []string{d.conf.state, d.conf.run} {
-		if err := os.MkdirAll(dir, 0700); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		if err := os.Chmod(dir, 0700); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(d.conf.state, "lock"), os.O_RDWR|os.O_CREATE, 0600)
+	f, err := os.OpenFile(filepath.Join(d.conf.state, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

@@ -59,11 +59,11 @@ func run(conf config) error {
 // writeManual writes the pages of /cc/doc as files.
 func writeManual(dir string) error {
 	d := newDaemon(config{})
-	if err := os.MkdirAll(dir, 0755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for name, page := range tree.Manual(d.cloud().Root()) {
-		if err := os.WriteFile(dir+"/"+name+".md", page, 0644); err != nil {
+		if err := os.WriteFile(dir+"/"+name+".md", page, 0o644); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func (m *Manager) renamed(ctx context.Context, c *Container) {
 		return
 	}
 	if err := m.conf.Networks.Assign(ctx, r.rec.Attachment, c.id, name); err != nil {
-		m.log.Warn("the network has the old name of a container", "name", name, "err", err)
+		m.log.Warn("the network has the old name of a container", "name", name, "error", err)
 	}
 }
 

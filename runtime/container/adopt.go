@@ -103,7 +103,7 @@ func (m *Manager) load(name string, kid keeper.State) *Container {
 func (c *Container) broken(err error) {
 	err = fault.Wrap(err, "container %s is damaged", c.meta.Name)
 	c.failures.Add(err)
-	c.m.log.Error("a damaged container", "dir", c.dir, "err", err)
+	c.m.log.Error("a damaged container", "dir", c.dir, "error", err)
 	if !c.st.State.Alive() {
 		c.st.State, c.st.Reason, c.st.Wanted = Failed, err.Error(), false
 	}
@@ -234,7 +234,7 @@ func (m *Manager) lives(c *Container, r *run) {
 	if g, err := m.conf.Cgroups.Find(r.rec.Cgroup); err == nil {
 		r.group = g
 	} else {
-		m.log.Warn("a container's cgroup is gone", "id", c.id, "err", err)
+		m.log.Warn("a container's cgroup is gone", "id", c.id, "error", err)
 	}
 	c.body = r
 	if !c.st.State.Alive() {

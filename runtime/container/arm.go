@@ -38,7 +38,7 @@ func (m *Manager) arm(c *Container) {
 	defer cancel()
 	if _, err := m.prepare(ctx, c, true); err != nil {
 		m.unlistArmed(c)
-		m.log.Debug("cannot arm", "container", c.Meta().Name, "err", err)
+		m.log.Debug("cannot arm", "container", c.Meta().Name, "error", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func (m *Manager) Make(ctx context.Context, n New) (*Container, error) {
 	m.dropEarly(c)
 	if err != nil {
 		if e := m.delete(context.WithoutCancel(ctx), c, true); e != nil {
-			m.log.Error("a container that could not start stays", "id", c.id, "err", e)
+			m.log.Error("a container that could not start stays", "id", c.id, "error", e)
 		}
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 		rootfs.drop()
 	}
 	if err := m.discard(c.dir, rest); err != nil && !os.IsNotExist(err) {
-		m.log.Error("a container's directory stays behind", "dir", c.dir, "err", err)
+		m.log.Error("a container's directory stays behind", "dir", c.dir, "error", err)
 		rootfs.drop()
 	}
 	m.conf.Images.Release(string(c.id))

@@ -124,7 +124,7 @@ func (m *Manager) noteEnd(c *Container, r *run) {
 	rest := m.departLocked(c, r, ch.To == Exited)
 	c.mu.Unlock()
 	if err != nil {
-		m.log.Error("a container's end is no legal step", "id", c.id, "err", err)
+		m.log.Error("a container's end is no legal step", "id", c.id, "error", err)
 	}
 	m.giveBack(r.rec.Attachment)
 	close(r.ended)

@@ -92,6 +92,6 @@ func (j *janitor) work(ctx context.Context) {
 // removeTree removes a directory of ours and says so when it cannot.
 func removeTree(dir string, log *slog.Logger) {
 	if err := os.RemoveAll(dir); err != nil {
-		log.Warn("cannot remove", "dir", dir, "err", err)
+		log.Warn("cannot remove", "dir", dir, "error", err)
 	}
 }

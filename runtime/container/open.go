@@ -142,7 +142,7 @@ func (m *Manager) lookAtHost() error {
 	m.host.fineTimes = fineTimes(m.conf.State)
 	if err := m.probeMaps(); err != nil {
 		m.host.note = "no user namespace: " + err.Error()
-		m.log.Warn("containers get no user namespace", "err", err)
+		m.log.Warn("containers get no user namespace", "error", err)
 		return nil
 	}
 	m.host.ids = m.conf.IDs
@@ -245,7 +245,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	var running []*Container
 	for _, c := range list {
 		if err := c.shutdown(ctx); err != nil {
-			m.log.Warn("cannot stop a container", "id", c.id, "err", err)
+			m.log.Warn("cannot stop a container", "id", c.id, "error", err)
 			continue
 		}
 		running = append(running, c)

@@ -104,7 +104,7 @@ func (m *Manager) assign(ctx context.Context, p *part, o partOptions) error {
 func (m *Manager) closePart(p *part) {
 	if p.slot != nil {
 		if err := p.slot.Close(); err != nil {
-			m.log.Debug("a slot did not close well", "id", p.id, "err", err)
+			m.log.Debug("a slot did not close well", "id", p.id, "error", err)
 		}
 	}
 	// In the background: kernel objects take their time to go.

@@ -343,7 +343,7 @@ func (m *Manager) takeSlot(ctx context.Context, key slotKey, p *plan) *part {
 		if err == nil {
 			return part
 		}
-		m.log.Debug("a warm slot is of no use", "err", err)
+		m.log.Debug("a warm slot is of no use", "error", err)
 		m.closePart(part)
 	}
 }

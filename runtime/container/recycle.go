@@ -68,7 +68,7 @@ func (m *Manager) recycle(c *Container, dir string, fs *rootfs) {
 		return
 	}
 	if err != nil {
-		m.log.Debug("a home is not used again", "err", err)
+		m.log.Debug("a home is not used again", "error", err)
 		fs.drop()
 		removeTree(dir, m.log)
 		return

@@ -221,7 +221,7 @@ func (m *Manager) withApp(c *Container, fs *rootfs, ids boot.IDMap) (*os.Root, e
 		return nil, err
 	}
 	if err := m.mountApp(c, root, at, ids); err != nil {
-		m.log.Debug("no /app in the root of a stopped container", "container", c.id, "err", err)
+		m.log.Debug("no /app in the root of a stopped container", "container", c.id, "error", err)
 	}
 	return root, nil
 }

@@ -182,7 +182,7 @@ func (h *home) close(m *Manager) {
 	closeAll(h.app)
 	m.conf.Images.Release(warmUser(h.dir))
 	if err := m.remove(h.dir); err != nil && !os.IsNotExist(err) {
-		m.log.Warn("a prepared directory stays behind", "dir", h.dir, "err", err)
+		m.log.Warn("a prepared directory stays behind", "dir", h.dir, "error", err)
 	}
 }
 

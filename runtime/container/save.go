@@ -96,7 +96,7 @@ func (m *Manager) saveOpen(c *Container) *os.File {
 	}
 	f, err := openRecord(c.dir, statusFile, rec)
 	if err != nil && c.State() != Gone {
-		m.log.Error("cannot record a container's status", "dir", c.dir, "err", err)
+		m.log.Error("cannot record a container's status", "dir", c.dir, "error", err)
 	}
 	return f
 }

@@ -81,7 +81,7 @@ func (m *Manager) running(c *Container, r *run) {
 	ended := r.exit != nil
 	c.mu.Unlock()
 	if err != nil {
-		m.log.Error("a start is no legal step", "id", c.id, "err", err)
+		m.log.Error("a start is no legal step", "id", c.id, "error", err)
 	}
 	m.told(c, ch, "pid", strconv.Itoa(r.rec.PID))
 	if ended {
@@ -128,7 +128,7 @@ func (m *Manager) startFailed(c *Container, r *run, err error, byUser bool) erro
 		m.teardown(c, r, true)
 	}
 	if illegal != nil {
-		m.log.Error("a failed start is no legal step", "id", c.id, "err", illegal)
+		m.log.Error("a failed start is no legal step", "id", c.id, "error", illegal)
 		return err
 	}
 	m.told(c, ch)

@@ -48,7 +48,7 @@ func (m *Manager) makeStem() {
 	s.making = false
 	switch {
 	case err != nil:
-		m.log.Debug("cannot make a stem", "err", err)
+		m.log.Debug("cannot make a stem", "error", err)
 	case s.shut:
 		_ = made.Close()
 	default:

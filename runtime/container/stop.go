@@ -113,7 +113,7 @@ func (m *Manager) stop(c *Container, timeout time.Duration, again bool) error {
 	}
 	if state == Paused {
 		if err := r.group.Thaw(); err != nil {
-			m.log.Warn("cannot thaw a container", "id", c.id, "err", err)
+			m.log.Warn("cannot thaw a container", "id", c.id, "error", err)
 		}
 	}
 	if state != Restarting {

@@ -25,7 +25,7 @@ func (m *Manager) takeBack(c *Container, r *run) {
 		err = m.keepAgain(ctx, c, r)
 	}
 	if err != nil {
-		m.log.Error("a container has no keeper", "id", c.id, "err", err)
+		m.log.Error("a container has no keeper", "id", c.id, "error", err)
 	}
 }
 
@@ -46,7 +46,7 @@ func (m *Manager) keepAgain(ctx context.Context, c *Container, r *run) error {
 		if a.Policy.Direct {
 			a.Streams = []keeper.Stream{keeper.Stdout, keeper.Stderr}
 		} else if err := openPipes(&a, r, &files); err != nil {
-			m.log.Warn("a container is logged no more", "id", c.id, "err", err)
+			m.log.Warn("a container is logged no more", "id", c.id, "error", err)
 		}
 	}
 	return m.conf.Keeper.Adopt(ctx, string(c.id), a)

@@ -47,7 +47,7 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	id := string(c.id)
 	if r.slot != nil {
 		if err := r.slot.Close(); err != nil {
-			m.log.Debug("a slot did not close well", "container", id, "err", err)
+			m.log.Debug("a slot did not close well", "container", id, "error", err)
 		}
 	} else if r.pidfd != nil {
 		r.pidfd.Close()
@@ -57,7 +57,7 @@ func (m *Manager) forgetRun(c *Container, r *run) {
 	}
 	m.giveBack(r.rec.Attachment)
 	if err := m.conf.Keeper.Drop(context.Background(), c.holdKey(r, "")); err != nil && m.ctx.Err() == nil {
-		m.log.Warn("the keeper did not let go", "container", id, "err", err)
+		m.log.Warn("the keeper did not let go", "container", id, "error", err)
 	}
 	m.deleteGroup(r.group)
 	c.mu.Lock()
@@ -75,7 +75,7 @@ func (m *Manager) giveBack(att *vpc.Attachment) {
 		return
 	}
 	if err := m.conf.Networks.Release(context.Background(), att); err != nil && !fault.Is(err, fault.NotFound) {
-		m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "err", err)
+		m.log.Warn("an address was not given back", "vpc", att.VPC, "ip", att.IP, "error", err)
 	}
 }
 
@@ -85,6 +85,6 @@ func (m *Manager) deleteGroup(g *cgroup.Group) {
 		return
 	}
 	if err := g.Delete(); err != nil {
-		m.log.Warn("a cgroup stays behind", "err", err)
+		m.log.Warn("a cgroup stays behind", "error", err)
 	}
 }

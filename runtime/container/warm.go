@@ -215,7 +215,7 @@ func (w *warm) fill() {
 			return
 		}
 		if err := job(); err != nil {
-			w.m.log.Debug("cannot make a warm part", "err", err)
+			w.m.log.Debug("cannot make a warm part", "error", err)
 			return
 		}
 		w.mu.Lock()

@@ -24,7 +24,7 @@ func (s *Store) load() error {
 		}
 		for _, n := range names {
 			if err := step.do(n); err != nil {
-				s.log.Warn("dropped from the image store", "what", step.dir, "name", n, "err", err)
+				s.log.Warn("dropped from the image store", "what", step.dir, "name", n, "error", err)
 				old, err := s.discard(path.Join(step.dir, n))
 				if err != nil {
 					return err

@@ -38,7 +38,7 @@ func (s *Store) settleLocked() {
 			return
 		}
 		if err != nil {
-			s.log.Warn("cannot flush the image store", "err", err)
+			s.log.Warn("cannot flush the image store", "error", err)
 			return
 		}
 		s.markLocked(dirs)

@@ -86,7 +86,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if s.embedded != nil {
 		if err := s.needBuiltin(); err != nil {
-			s.log.Error("image builtin is not usable", "err", err)
+			s.log.Error("image builtin is not usable", "error", err)
 		}
 	}
 	return s, nil

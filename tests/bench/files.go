@@ -24,7 +24,7 @@ func benchFiles(h *host, r *report) error {
 	}
 	defer stop()
 	name := h.name()
-	if err := os.Mkdir(cc+"container/"+name, 0755); err != nil {
+	if err := os.Mkdir(cc+"container/"+name, 0o755); err != nil {
 		return err
 	}
 	defer os.Remove(cc + "container/" + name)
@@ -70,7 +70,7 @@ func (h *host) echoServer() (file string, stop func(), err error) {
 	if err := run("gcc", "-O2", "-o", server, "ccfs/fusefs/testdata/echofuse.c"); err != nil {
 		return "", nil, err
 	}
-	if err := os.Mkdir(dir, 0755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", nil, err
 	}
 	cmd := exec.Command(server, dir)

@@ -43,7 +43,7 @@ func (h *host) open() error {
 	if err := run("ip", "link", "set", "lo", "up"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(cc, 0755); err != nil {
+	if err := os.MkdirAll(cc, 0o755); err != nil {
 		return err
 	}
 	if err := h.makeRootfs(); err != nil {
@@ -59,7 +59,7 @@ func (h *host) open() error {
 	if err := write(cc+"image/ctl", "import "+tar+" bb wait=1m"); err != nil {
 		return err
 	}
-	if err := os.Mkdir(cc+"vpc/bench", 0755); err != nil {
+	if err := os.Mkdir(cc+"vpc/bench", 0o755); err != nil {
 		return err
 	}
 	return write(cc+"vpc/bench/cidr", "10.77.0.0/16")
@@ -72,7 +72,7 @@ func (h *host) start(warm string) error {
 			return err
 		}
 	}
-	log, err := os.OpenFile(filepath.Join(h.dir, "ccd.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0600)
+	log, err := os.OpenFile(filepath.Join(h.dir, "ccd.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (h *host) close() {
 func (h *host) makeRootfs() error {
 	h.rootfs = filepath.Join(h.dir, "rootfs")
 	for _, d := range []string{"bin", "proc", "sys", "dev", "etc", "tmp", "app"} {
-		if err := os.MkdirAll(filepath.Join(h.rootfs, d), 0755); err != nil {
+		if err := os.MkdirAll(filepath.Join(h.rootfs, d), 0o755); err != nil {
 			return err
 		}
 	}
@@ -138,7 +138,7 @@ func (h *host) name() string {
 
 // write is what `echo LINE > FILE` does, without the shell.
 func write(file, line string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0644)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
 		return err
 	}

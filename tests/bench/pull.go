@@ -62,7 +62,7 @@ func (h *host) pushBig(ref string) error {
 	img := empty.Image
 	for k := range 4 {
 		dir := fmt.Sprintf("%s/layer%d", h.dir, k)
-		if err := os.MkdirAll(dir, 0755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 		if err := fill(dir, uint64(k), 125<<20); err != nil {
@@ -96,10 +96,10 @@ func fill(dir string, seed uint64, bytes int) error {
 			text[i] = byte(rnd.Uint32())
 		}
 		sub := fmt.Sprintf("%s/d%d", dir, k%50)
-		if err := os.MkdirAll(sub, 0755); err != nil {
+		if err := os.MkdirAll(sub, 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(fmt.Sprintf("%s/f%d", sub, k), text, 0644); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("%s/f%d", sub, k), text, 0o644); err != nil {
 			return err
 		}
 		bytes -= len(text)

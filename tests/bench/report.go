@@ -105,10 +105,10 @@ func (r *report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "benchmarks.json"), append(text, '\n'), 0644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "benchmarks.json"), append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "BENCHMARKS.md"), []byte(r.markdown(dir)), 0644)
+	return os.WriteFile(filepath.Join(dir, "BENCHMARKS.md"), []byte(r.markdown(dir)), 0o644)
 }
 
 // notesMark divides the generated table from what people wrote about it, which is kept.

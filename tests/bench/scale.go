@@ -127,7 +127,7 @@ func (h *host) restart(r *report) error {
 // listing makes 10,000 containers that do not run and lists them.
 func (h *host) listing(r *report) error {
 	const total = 10000
-	err := each(total, func(k int) error { return os.Mkdir(fmt.Sprintf("%scontainer/list%d", cc, k), 0755) })
+	err := each(total, func(k int) error { return os.Mkdir(fmt.Sprintf("%scontainer/list%d", cc, k), 0o755) })
 	if err != nil {
 		return err
 	}

@@ -291,5 +291,5 @@ func (h *host) spec(runtime string, args ...string) (string, error) {
 	if text, err = json.Marshal(spec); err != nil {
 		return "", err
 	}
-	return dir, os.WriteFile(dir+"/config.json", text, 0644)
+	return dir, os.WriteFile(dir+"/config.json", text, 0o644)
 }
