@@ -42,7 +42,7 @@ func (c *Cloud) Root() *tree.Dir {
 		Files: []tree.File{
 			{
 				Name: "features", Kind: tree.Table, Mode: 0o444, Syntax: "NAME VALUE",
-				Doc:  "What this host can do: cgroup version, user namespaces, overlay, nftables, FUSE passthrough.",
+				Doc:  "What this host can do: cgroup version, user namespaces, overlay, nftables, LVM, pressure.",
 				Read: func(*tree.Request) ([]byte, error) { return pairs(c.Features()), nil },
 			}, {
 				Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs for the whole cloud.", Verbs: c.rootVerbs(),
@@ -85,8 +85,11 @@ func (c *Cloud) rootVerbs() []tree.Verb {
 }
 
 func (c *Cloud) setLevel(_ *tree.Request, m words.Message) error {
+	if err := noMore(m, 0, "level"); err != nil {
+		return err
+	}
 	text, ok := m.Opt("level")
-	if !ok || len(m.Opts) != 1 {
+	if !ok {
 		return fault.New(fault.Invalid, "cannot set log level: no level given").WithHint("log level=debug")
 	}
 	var level slog.Level

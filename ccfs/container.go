@@ -125,7 +125,7 @@ func (c *Cloud) containerLayout() *tree.Dir {
 		},
 		Events:    c.Events,
 		EventName: func(r *tree.Request) string { return "container/" + the(r).Meta().Name },
-		States:    []string{"running", "exited", "gone", "paused", "healthy"},
+		States:    []string{"running", "exited", "gone", "paused"},
 		Reached:   reached,
 	}.Fill(d)
 	live := d.Sub("live")
@@ -161,9 +161,6 @@ func reached(r *tree.Request, state string) (bool, error) {
 			return false, fault.New(fault.Busy, "container %s failed: %s", the(r).Meta().Name, the(r).Status().Reason)
 		}
 		return now == container.Running, nil
-	case "healthy":
-		return false, fault.New(fault.Unsupported, "container %s has no health check", the(r).Meta().Name).
-			WithHint("wait/running waits for the start")
 	}
 	return string(now) == state, nil
 }

@@ -97,6 +97,9 @@ func (c *Cloud) containerVerbs() []tree.Verb {
 		{
 			Name: "rename", Args: "NAME", Doc: "Give it another name, as mv does.",
 			Run: func(r *tree.Request, m words.Message) error {
+				if err := noMore(m, 1); err != nil {
+					return err
+				}
 				if len(m.Args) != 1 {
 					return fault.New(fault.Invalid, "cannot rename container %s: no name given", the(r).Meta().Name)
 				}

@@ -91,8 +91,8 @@ func newSession(r *tree.Request) (tree.Object, error) {
 		return nil, err
 	}
 	o := asSession(r, s)
-	s.SetTag(o)
 	o.meta.UID, o.meta.GID = r.Caller.UID, r.Caller.GID
+	s.SetTag(o) // from now on others find it
 	return o, nil
 }
 
@@ -174,6 +174,9 @@ func sessionVerbs() []tree.Verb {
 		}, {
 			Name: "signal", Args: "SIGNAL", Doc: "Send the command a signal.",
 			Run: func(r *tree.Request, m words.Message) error {
+				if err := noMore(m, 1); err != nil {
+					return err
+				}
 				if len(m.Args) != 1 {
 					return fault.New(fault.Invalid, "cannot signal: no signal given").WithHint("signal INT")
 				}
@@ -185,7 +188,12 @@ func sessionVerbs() []tree.Verb {
 			},
 		}, {
 			Name: "eof", Doc: "End the command's standard input.",
-			Run: func(r *tree.Request, m words.Message) error { return session(r).CloseStdin() },
+			Run: func(r *tree.Request, m words.Message) error {
+				if err := noMore(m, 0); err != nil {
+					return err
+				}
+				return session(r).CloseStdin()
+			},
 		},
 	}
 }

@@ -166,8 +166,11 @@ func (t *ticker) Read(ctx context.Context, p []byte, nonblock bool) (int, error)
 		}
 		t.last = time.Now()
 		text, err := t.render()
-		if err != nil {
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Busy) {
 			return 0, io.EOF // what it shows is gone
+		}
+		if err != nil {
+			return 0, err
 		}
 		t.rest = append(fmt.Appendf(nil, "time %s\n", t.last.UTC().Format(time.RFC3339)), text...)
 	}

@@ -171,7 +171,7 @@ func terminated(text string) []byte {
 	return append([]byte(text), '\n')
 }
 
-// Find returns the setting of that name, or of that option's name.
+// find returns the setting of that name, or of that option's name.
 func (s *Settings[S]) find(name string) *Setting[S] {
 	for i := range s.Rows {
 		if row := &s.Rows[i]; row.Name == name || row.Option != "" && row.Option == name {

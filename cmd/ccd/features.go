@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -9,14 +10,14 @@ import (
 	"github.com/containercloud/cc/words"
 )
 
-// features says what this host can do, for /cc/features. They are looked at once: a kernel does not learn.
+// features says what this host can do, for /cc/features. They are looked at anew for every reader.
 func (d *daemon) features() []words.Opt {
 	var uts unix.Utsname
 	_ = unix.Uname(&uts)
 	list := []words.Opt{
 		{Key: "kernel", Value: unix.ByteSliceToString(uts.Release[:])},
 		{Key: "arch", Value: unix.ByteSliceToString(uts.Machine[:])},
-		{Key: "cgroup", Value: cgroupVersion()},
+		{Key: "cgroup", Value: strconv.Itoa(d.cgroups.Version())},
 		{Key: "userns", Value: onOff(exists("/proc/self/ns/user"))},
 		{Key: "overlay", Value: onOff(knows("overlay"))},
 		{Key: "nft", Value: onOff(d.networks != nil)},
@@ -31,15 +32,6 @@ func onOff(on bool) string { return words.FormatSwitch(on) }
 func exists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil
-}
-
-// cgroupVersion is 2 where the unified hierarchy has the controllers that limits need.
-func cgroupVersion() string {
-	text, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
-	if err == nil && strings.Contains(string(text), "memory") {
-		return "2"
-	}
-	return "1"
 }
 
 // knows reports whether the kernel has a file system.

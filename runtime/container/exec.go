@@ -29,6 +29,9 @@ type ExecSpec struct {
 // Run starts the session's command and answers when it runs.
 func (s *Session) Run(ctx context.Context, e ExecSpec) error {
 	err := s.run(ctx, e)
+	if err == nil {
+		s.c.m.tell(s.c, "exec")
+	}
 	return fault.Wrap(err, "cannot exec in container %s", s.c.Meta().Name)
 }
 
@@ -72,7 +75,6 @@ func (s *Session) run(ctx context.Context, e ExecSpec) error {
 	s.st.State, s.st.Since, s.st.PID = "running", now, s.pid
 	s.st.Args, s.st.User, s.st.Dir, s.st.TTY = e.Args, e.User, p.Dir, e.TTY
 	close(s.began)
-	s.c.m.tell(s.c, "exec")
 	return nil
 }
 
