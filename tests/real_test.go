@@ -51,7 +51,9 @@ func TestRealImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.close(t)
-	s := &session{t, h, serveImages(t, h)}
+	images, stop := serveImages(t, h)
+	defer stop()
+	s := &session{t, h, images}
 	if err := h.start(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +85,8 @@ func makeImages(t *testing.T, dir string) {
 const registryDir = "CC_TEST_REGISTRY" // a directory with Sum.class; set in the registry's process
 
 // serveImages starts this test binary again inside the host's network, as a registry that holds the images, and
-// returns the reference and the digest of each.
-func serveImages(t *testing.T, h *host) map[string][2]string {
+// returns the reference and the digest of each, and what ends it.
+func serveImages(t *testing.T, h *host) (images map[string][2]string, stop func()) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -103,8 +105,7 @@ func serveImages(t *testing.T, h *host) map[string][2]string {
 	if err := reg.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = stdin.Close(); _ = reg.Wait() })
-	images := map[string][2]string{}
+	images = map[string][2]string{}
 	for in := bufio.NewScanner(stdout); len(images) < len(realImages); {
 		if !in.Scan() {
 			t.Fatalf("the registry's process ended with %d of %d images", len(images), len(realImages))
@@ -113,7 +114,7 @@ func serveImages(t *testing.T, h *host) map[string][2]string {
 			images[f[1]] = [2]string{f[2], f[3]}
 		}
 	}
-	return images
+	return images, func() { _ = stdin.Close(); _ = reg.Wait() }
 }
 
 // TestRegistryProcess is the registry's process: `image NAME REFERENCE DIGEST` lines, then it serves until stdin ends.
