@@ -2,55 +2,13 @@ package ccfs
 
 import (
 	"context"
-	"errors"
 	"io"
-	"sync/atomic"
-	"time"
 
 	"github.com/containercloud/cc/ccfs/tree"
 	"github.com/containercloud/cc/fault"
-	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/container"
 	"github.com/containercloud/cc/words"
 )
-
-// execSession is one conversation of a container's exec directory as an object of the tree. It lives while a
-// file of it is open.
-type execSession struct {
-	*container.Session
-	meta     object.Meta
-	failures object.Failures
-	writers  atomic.Int32 // of stdin
-}
-
-// execInput is a session's stdin opened by one writer; with the last of them the input ends, as a pipe's does.
-type execInput struct {
-	container.Stream
-	of *execSession
-}
-
-func (i *execInput) Close() error {
-	err := i.Stream.Close()
-	if i.of.writers.Add(-1) == 0 {
-		err = errors.Join(err, i.of.CloseStdin())
-	}
-	return err
-}
-
-func (s *execSession) input() (container.Stream, error) {
-	in, err := s.Stdin()
-	if err != nil {
-		return nil, err
-	}
-	s.writers.Add(1)
-	return &execInput{in, s}, nil
-}
-
-func (s *execSession) Meta() object.Meta          { return s.meta }
-func (s *execSession) Failures() *object.Failures { return &s.failures }
-func (s *execSession) SetMeta(context.Context, func(*object.Meta) error) error {
-	return fault.New(fault.Fixed, "an exec session belongs to whoever opened it")
-}
 
 // execDir is a container's exec directory.
 func (c *Cloud) execDir() *tree.Dir {
@@ -66,51 +24,25 @@ func (c *Cloud) execDir() *tree.Dir {
 			Noun:   "exec",
 			Layout: sessionLayout(),
 			List: func(r *tree.Request) ([]tree.Object, error) {
-				var list []tree.Object
-				for _, s := range the(r).Sessions() {
-					list = append(list, asSession(r, s))
-				}
-				return list, nil
+				return asObjects(the(r).Sessions()), nil
 			},
 			Find: func(r *tree.Request, name string) (tree.Object, error) {
-				s, err := the(r).Session(name)
-				if err != nil {
-					return nil, err
-				}
-				return asSession(r, s), nil
+				return asObject(the(r).Session(name))
 			},
-			Remove:  func(_ *tree.Request, o tree.Object) error { return o.(*execSession).Close() },
-			Abandon: func(_ *tree.Request, o tree.Object) { _ = o.(*execSession).Close() },
+			Remove:  func(_ *tree.Request, o tree.Object) error { return o.(*container.Session).Close() },
+			Abandon: func(_ *tree.Request, o tree.Object) { _ = o.(*container.Session).Close() },
 		},
 	}
 }
 
 func newSession(r *tree.Request) (tree.Object, error) {
-	s, err := the(r).Exec()
-	if err != nil {
-		return nil, err
-	}
-	o := asSession(r, s)
-	o.meta.UID, o.meta.GID = r.Caller.UID, r.Caller.GID
-	s.SetTag(o) // from now on others find it
-	return o, nil
+	return asObject(the(r).Exec(r.Caller.UID, r.Caller.GID))
 }
 
-// asSession finds the tree's object for a session: the one made with it, so that owner and failures are kept.
-func asSession(r *tree.Request, s *container.Session) *execSession {
-	if o, ok := s.Tag().(*execSession); ok {
-		return o
-	}
-	m := the(r).Meta()
-	return &execSession{Session: s, meta: object.Meta{
-		ID: m.ID + object.ID("/exec/"+s.Name()), Name: s.Name(), Created: time.Now().UTC(), Version: 1, UID: m.UID, GID: m.GID,
-	}}
-}
-
-func session(r *tree.Request) *execSession { return r.Object.(*execSession) }
+func session(r *tree.Request) *container.Session { return r.Object.(*container.Session) }
 
 func sessionLayout() *tree.Dir {
-	stream := func(name string, mode uint32, doc string, open func(*execSession) (container.Stream, error)) tree.File {
+	stream := func(name string, mode uint32, doc string, open func(*container.Session) (container.Stream, error)) tree.File {
 		return tree.File{
 			Name: name, Kind: tree.Stream, Mode: mode, Doc: doc,
 			Stream: func(r *tree.Request) (tree.Conn, error) { return open(session(r)) },
@@ -121,11 +53,11 @@ func sessionLayout() *tree.Dir {
 		Files: []tree.File{
 			{Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs of the session.", Verbs: sessionVerbs()},
 			stream("stdin", 0o220, "What the command reads; closing the last writer ends it.",
-				func(s *execSession) (container.Stream, error) { return s.input() }),
+				func(s *container.Session) (container.Stream, error) { return s.Stdin() }),
 			stream("stdout", 0o440, "What the command prints, until its end.",
-				func(s *execSession) (container.Stream, error) { return s.Stdout() }),
+				func(s *container.Session) (container.Stream, error) { return s.Stdout() }),
 			stream("stderr", 0o440, "What the command prints to standard error.",
-				func(s *execSession) (container.Stream, error) { return s.Stderr() }),
+				func(s *container.Session) (container.Stream, error) { return s.Stderr() }),
 			{
 				Name: "status", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "state new|running|exited, then KEY VALUE",
 				Doc:  "What the session is doing.",

@@ -8,8 +8,8 @@
 //	     rows    Read, Write, Verbs, Stream ... of the tables in ccfs, which call the domain
 //
 // Locks, in the order they are taken: those of a Handle, then objState.change (one configuration change of an
-// object at a time), then one of Tree.mu, objState.mu, node.mu, which are held for a few instructions only and
-// never while a row's function runs.
+// object at a time), then Tree.mu, node.mu, objState.mu, which are held for a few instructions only and never while a
+// row's function runs. Below them comes only what Object.Meta takes.
 package tree
 
 import (

@@ -58,7 +58,7 @@ func BenchmarkStart(b *testing.B) {
 	}
 	long := c.run(b, "long", nil, "sleep", "100000")
 	execute := func() time.Duration {
-		s, err := long.Exec()
+		s, err := long.Exec(0, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func (o order) do(c *cloud) error {
 	case "pause":
 		return x.Pause(ctx)
 	case "exec":
-		s, err := x.Exec()
+		s, err := x.Exec(0, 0)
 		if err != nil {
 			return err
 		}
@@ -247,7 +247,7 @@ func TestContainersOutliveTheDaemon(t *testing.T) {
 		}
 	}
 	waitFor(t, "the end of the exec session", func() bool { return len(pidsOf(t, "sleep 12345")) == 0 })
-	s, err := get(t, c, "lives").Exec()
+	s, err := get(t, c, "lives").Exec(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +511,7 @@ func TestKeeperKilledDuringExec(t *testing.T) {
 		rounds = 10
 	}
 	for round := range rounds {
-		s, err := x.Exec()
+		s, err := x.Exec(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

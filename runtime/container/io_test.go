@@ -146,7 +146,7 @@ func TestExec(t *testing.T) {
 		{ExecSpec{Args: []string{"cat"}, NoStdin: true}, "|", 0},
 		{ExecSpec{Args: []string{"sh", "-c", "kill -TERM $$"}}, "|", 143},
 	} {
-		s, err := x.Exec()
+		s, err := x.Exec(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestExec(t *testing.T) {
 func TestExecConversation(t *testing.T) {
 	c := newCloud(t)
 	x := c.run(t, "x", nil, "sleep", "1000")
-	s, err := x.Exec()
+	s, err := x.Exec(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestExecFails(t *testing.T) {
 		{ExecSpec{Args: []string{"true"}, User: "4294967296"}, fault.Range, "4294967296"},
 		{ExecSpec{Args: []string{"true"}, User: "nosuch"}, fault.NotFound, "nosuch"},
 	} {
-		s, err := x.Exec()
+		s, err := x.Exec(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,7 +239,7 @@ func TestExecFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	exit(t, x)
-	if _, err := x.Exec(); !fault.Is(err, fault.Busy) {
+	if _, err := x.Exec(0, 0); !fault.Is(err, fault.Busy) {
 		t.Errorf("%v", err)
 	}
 }
@@ -247,7 +247,7 @@ func TestExecFails(t *testing.T) {
 func TestExecIsKilledOnClose(t *testing.T) {
 	c := newCloud(t)
 	x := c.run(t, "x", nil, "sleep", "1000")
-	s, _ := x.Exec()
+	s, _ := x.Exec(0, 0)
 	if err := s.Run(ctxFor(t), ExecSpec{Args: []string{"sh", "-c", "sleep 1000 & sleep 1000"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestExecIsKilledOnClose(t *testing.T) {
 func TestExecTerminal(t *testing.T) {
 	c := newCloud(t)
 	x := c.run(t, "x", nil, "sleep", "1000")
-	s, _ := x.Exec()
+	s, _ := x.Exec(0, 0)
 	defer s.Close()
 	if err := s.Run(ctxFor(t), ExecSpec{Args: []string{"sh", "-c", "tty; stty size; read a; stty size"}, TTY: Terminal{80, 24}}); err != nil {
 		t.Fatal(err)

@@ -8,24 +8,27 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/containercloud/cc/fault"
+	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/keeper"
 )
 
 // Session is one exec conversation of a container: new --Run--> running --> exited. Output waits in pipes of 1 MiB until it is
 // read, after the end too; a command that writes more waits for a reader. Nothing of it is kept after Close.
 type Session struct {
-	c       *Container
-	n       int
-	created time.Time
+	c        *Container
+	n        int
+	meta     object.Meta
+	failures object.Failures
+	writers  atomic.Int32 // of stdin
 
 	mu      sync.Mutex
-	tag     any // the tree's object for it
 	st      SessionStatus
 	running bool // Run was called
 	closed  bool
@@ -47,8 +50,8 @@ type SessionStatus struct {
 	Created time.Time
 }
 
-// Exec makes an exec session: a conversation N that lives until Close.
-func (c *Container) Exec() (*Session, error) {
+// Exec makes an exec session of a user: a conversation N that lives until Close.
+func (c *Container) Exec(uid, gid uint32) (*Session, error) {
 	if _, err := c.living(); err != nil {
 		return nil, fault.Wrap(err, "cannot exec in container %s", c.Meta().Name)
 	}
@@ -56,10 +59,12 @@ func (c *Container) Exec() (*Session, error) {
 	c.mu.Lock()
 	c.session++
 	s := &Session{
-		c: c, n: c.session, created: now,
+		c: c, n: c.session,
 		st:    SessionStatus{State: "new", Since: now, Created: now},
 		began: make(chan struct{}), done: make(chan struct{}),
 	}
+	name := strconv.Itoa(s.n)
+	s.meta = object.Meta{ID: c.id + object.ID("/exec/"+name), Name: name, Created: now, Version: 1, UID: uid, GID: gid}
 	if c.sessions == nil {
 		c.sessions = map[int]*Session{}
 	}
@@ -93,26 +98,23 @@ func (c *Container) Session(n string) (*Session, error) {
 }
 
 // Name is the session's number in decimal, unique while the daemon runs.
-func (s *Session) Name() string { return strconv.Itoa(s.n) }
+func (s *Session) Name() string { return s.meta.Name }
 
-// SetTag keeps something of the caller's with the session.
-func (s *Session) SetTag(tag any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tag = tag
+// Meta says whose it is.
+func (s *Session) Meta() object.Meta { return s.meta }
+
+// SetMeta refuses: a session is not given away.
+func (s *Session) SetMeta(context.Context, func(*object.Meta) error) error {
+	return fault.New(fault.Fixed, "an exec session belongs to whoever opened it")
 }
 
-// Tag is what SetTag was given.
-func (s *Session) Tag() any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.tag
-}
+// Failures are the last sentences of its error file.
+func (s *Session) Failures() *object.Failures { return &s.failures }
 
 // Container is whose session it is.
 func (s *Session) Container() *Container { return s.c }
 
-func (s *Session) id() string { return string(s.c.id) + "/exec/" + s.Name() }
+func (s *Session) id() string { return string(s.meta.ID) }
 
 func (s *Session) what(file string) string { return file + " of exec " + s.Name() }
 
@@ -123,8 +125,25 @@ func (s *Session) Status() SessionStatus {
 	return s.st
 }
 
-// Stdin opens the command's standard input; it waits for Run. CloseStdin ends the input, Close of the Stream does not.
-func (s *Session) Stdin() (Stream, error) { return &lateStream{s: s, which: 0}, nil }
+// Stdin opens the command's standard input; it waits for Run. CloseStdin ends the input, and so does the Close of the last Stream.
+func (s *Session) Stdin() (Stream, error) {
+	s.writers.Add(1)
+	return &sessionInput{&lateStream{s: s, which: 0}, s}, nil
+}
+
+// sessionInput is a session's stdin opened by one writer; with the last of them the input ends, as a pipe's does.
+type sessionInput struct {
+	Stream
+	of *Session
+}
+
+func (i *sessionInput) Close() error {
+	err := i.Stream.Close()
+	if i.of.writers.Add(-1) == 0 {
+		err = errors.Join(err, i.of.CloseStdin())
+	}
+	return err
+}
 
 // Stdout opens the command's output, which with a terminal is all of it. Several readers share the bytes.
 func (s *Session) Stdout() (Stream, error) { return &lateStream{s: s, which: 1}, nil }
