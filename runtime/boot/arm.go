@@ -14,8 +14,8 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// plan checks c, does what is done to the process from outside, and builds the script of Arm or Launch.
-func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) {
+// plan checks c, does what is done to the process from outside, and builds the script of Arm.
+func (s *Slot) plan(ctx context.Context, c *Config) (*script, error) {
 	if s.state != slotPreparing && s.state != slotPrepared {
 		return nil, fault.New(fault.Busy, "cannot arm %s: it is %s", s.o.ID, s.state)
 	}
@@ -30,7 +30,7 @@ func (s *Slot) plan(ctx context.Context, c *Config, wait bool) (*script, error) 
 	if p.caps&^s.bounding != 0 {
 		return nil, fault.New(fault.Invalid, "cannot arm %s: it was made without some of its capabilities", s.o.ID)
 	}
-	p.bounding, p.stdio, p.tty, p.init, p.wait = s.bounding, c.Stdio, c.TTY, c.Init, wait
+	p.bounding, p.stdio, p.tty, p.init, p.wait = s.bounding, c.Stdio, c.TTY, c.Init, true
 	p.files = programFiles(s.files, c.Rlimits)
 	if c.Root == nil {
 		return nil, fault.New(fault.Invalid, "cannot arm %s: no root file system", s.o.ID)

@@ -62,13 +62,13 @@ func BenchmarkStart(b *testing.B) {
 			pollExit(b, armed.PidFD())
 		})
 		measure("warm", func() {
-			must(b, warm.Launch(b.Context(), warmConf))
+			must(b, launch(b.Context(), warm, warmConf))
 			pollExit(b, warm.PidFD())
 		})
 		measure("fresh", func() {
 			c := template
 			c.Root = freshUp(o.IDs)
-			must(b, fresh.Launch(b.Context(), c))
+			must(b, launch(b.Context(), fresh, c))
 			pollExit(b, fresh.PidFD())
 			c.Root.Close()
 		})
@@ -77,7 +77,7 @@ func BenchmarkStart(b *testing.B) {
 			must(b, err)
 			c := template
 			c.Root = coldUp(o.IDs)
-			must(b, s.Launch(b.Context(), c))
+			must(b, launch(b.Context(), s, c))
 			pollExit(b, s.PidFD())
 			s.Close()
 			c.Root.Close()

@@ -26,7 +26,7 @@ func running(t testing.TB, o SlotOptions, lower string, change func(*Config)) *S
 	if change != nil {
 		change(&c)
 	}
-	must(t, s.Launch(testContext(t), c))
+	must(t, launch(testContext(t), s, c))
 	return s
 }
 

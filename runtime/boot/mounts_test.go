@@ -94,7 +94,7 @@ func TestOverlay(t *testing.T) {
 			must(t, err)
 			c := config(t, root, "sh", "-c", script)
 			c.Stdio[1], c.Stdio[2] = w, w
-			must(t, s.Launch(testContext(t), c))
+			must(t, launch(testContext(t), s, c))
 			w.Close()
 			root.Close()
 			b, err := io.ReadAll(r)

@@ -141,7 +141,7 @@ func TestNothingLeaks(t *testing.T) {
 			s := newSlot(t, o)
 			c := config(t, rootOf(t, lower, o.IDs), "true")
 			c.Process.Dir = fmt.Sprintf("/proc/self/fd/%d", fd)
-			if err := s.Launch(testContext(t), c); err == nil {
+			if err := launch(testContext(t), s, c); err == nil {
 				t.Errorf("working directory %s was taken", c.Process.Dir)
 			}
 		}
@@ -171,7 +171,7 @@ func TestSymlinksInImage(t *testing.T) {
 		s := newSlot(t, o)
 		c := config(t, rootOf(t, lower, o.IDs), "true")
 		c.Mounts = []Mount{{Target: "/etc/hosts", Source: cloned(t, file, o.IDs), File: true}}
-		if err := s.Launch(testContext(t), c); !errors.Is(err, unix.ELOOP) {
+		if err := launch(testContext(t), s, c); !errors.Is(err, unix.ELOOP) {
 			t.Errorf("/etc as a symlink: %v", err)
 		}
 		check()
@@ -190,7 +190,7 @@ func TestWorkDirBelowSymlink(t *testing.T) {
 			s := newSlot(t, o)
 			c := config(t, rootOf(t, lower, o.IDs), "sh", "-c", "touch here")
 			c.Process.Dir = d
-			if err := s.Launch(testContext(t), c); err == nil {
+			if err := launch(testContext(t), s, c); err == nil {
 				waitExit(t, s.child)
 			}
 			check()
@@ -209,7 +209,7 @@ func TestMountTargets(t *testing.T) {
 			s := newSlot(t, o)
 			c := config(t, rootOf(t, lower, o.IDs), "true")
 			c.Mounts = []Mount{{Target: target, Tmpfs: 1 << 16}}
-			if err := s.Launch(testContext(t), c); err == nil {
+			if err := launch(testContext(t), s, c); err == nil {
 				waitExit(t, s.child)
 			}
 			check()
@@ -238,7 +238,7 @@ func TestMountTargets(t *testing.T) {
 			s := newSlot(t, o)
 			c := config(t, rootOf(t, lower, o.IDs), "sh", "-c", "test ! -e "+dir+" && test -e /bin/busybox && grep -c tmpfs.cc.*size=64k,nr_inodes /proc/self/mountinfo; exit 0")
 			c.Mounts = []Mount{{Target: "/vol", Source: cloned(t, shared, o.IDs)}, {Target: "/vol/a/etc", Tmpfs: 1 << 16}}
-			if err := s.Launch(testContext(t), c); err != nil {
+			if err := launch(testContext(t), s, c); err != nil {
 				refused++
 				continue
 			}

@@ -16,7 +16,6 @@ import (
 // state is where a slot is on its way.
 //
 //	preparing --Ready--> prepared --Arm--> armed --Start--> running
-//	     \______________________Launch______________________/
 //	any but running --a failure, Close--> ended
 type state string
 
@@ -163,7 +162,7 @@ func failure(scripts []*script, tag uint32, errno syscall.Errno) error {
 	return &OpError{Op: o.call.String(), Call: o.text(), Errno: errno}
 }
 
-// Ready waits until the slot is prepared. Arm and Launch do it too.
+// Ready waits until the slot is prepared. Arm does it too.
 func (s *Slot) Ready(ctx context.Context) error {
 	switch s.state {
 	case slotPreparing:
@@ -193,7 +192,7 @@ func (s *Slot) broken(err error, verb string) error {
 
 // Arm makes everything of the container but its execve. It may be called once; after an error the slot can only be closed.
 func (s *Slot) Arm(ctx context.Context, c Config) error {
-	sc, err := s.plan(ctx, &c, true)
+	sc, err := s.plan(ctx, &c)
 	if err != nil {
 		return err
 	}
@@ -217,21 +216,6 @@ func (s *Slot) Start(ctx context.Context) error {
 	}
 	if err := s.wire.send(packet{data: []byte{1}}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return s.broken(os.NewSyscallError("sendmsg", err), "start")
-	}
-	return s.finish(ctx)
-}
-
-// Launch is Arm and Start in one message.
-func (s *Slot) Launch(ctx context.Context, c Config) error {
-	sc, err := s.plan(ctx, &c, false)
-	if err != nil {
-		return err
-	}
-	if err := s.send(sc); err != nil {
-		return s.broken(err, "start")
-	}
-	if err := s.Ready(ctx); err != nil {
-		return err
 	}
 	return s.finish(ctx)
 }
@@ -281,12 +265,6 @@ func (s *Slot) PID() int { return s.child.PID }
 
 // PidFD stays the slot's; Close closes it.
 func (s *Slot) PidFD() *os.File { return s.child.PidFD }
-
-// Grants reports whether Arm may give these capabilities: the slot's bounding set has them.
-func (s *Slot) Grants(caps []string) bool {
-	set, err := capSet(caps)
-	return err == nil && set&^s.bounding == 0
-}
 
 // Devpts is the root of the container's devpts, for OpenTerminal; it belongs to the slot. nil before Ready.
 func (s *Slot) Devpts() *os.File { return s.pts }

@@ -148,14 +148,12 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-func TestLaunch(t *testing.T) {
-	both(t, func(t *testing.T, o SlotOptions) {
-		s := newSlot(t, o)
-		must(t, s.Launch(testContext(t), config(t, rootOf(t, image(t), o.IDs), "sh", "-c", "exit 9")))
-		if st := waitExit(t, s.child); st.ExitStatus() != 9 {
-			t.Errorf("status %#x", st)
-		}
-	})
+// launch is Arm and Start.
+func launch(ctx context.Context, s *Slot, c Config) error {
+	if err := s.Arm(ctx, c); err != nil {
+		return err
+	}
+	return s.Start(ctx)
 }
 
 func TestExitStatus(t *testing.T) {
@@ -176,19 +174,11 @@ func TestExecErrors(t *testing.T) {
 		"nothing": unix.ENOENT, "/bin/nothing": unix.ENOENT, "plain": unix.EACCES, "/bin/plain": unix.EACCES,
 		"noexec": unix.ENOEXEC, "/bin/dir": unix.EACCES, "dir": unix.EACCES, "/etc/passwd/x": unix.ENOTDIR,
 	} {
-		for _, launch := range []bool{false, true} {
-			s := newSlot(t, SlotOptions{IDs: mapped, ID: "slot/" + what})
-			c := config(t, rootOf(t, lower, mapped), what)
-			var err error
-			if launch {
-				err = s.Launch(testContext(t), c)
-			} else if err = s.Arm(testContext(t), c); err == nil {
-				err = s.Start(testContext(t))
-			}
-			var op *OpError
-			if !errors.As(err, &op) || op.Op != "execve" || op.Errno != want {
-				t.Errorf("%s (launch %v): %v, want %v from execve", what, launch, err, want)
-			}
+		s := newSlot(t, SlotOptions{IDs: mapped, ID: "slot/" + what})
+		err := launch(testContext(t), s, config(t, rootOf(t, lower, mapped), what))
+		var op *OpError
+		if !errors.As(err, &op) || op.Op != "execve" || op.Errno != want {
+			t.Errorf("%s: %v, want %v from execve", what, err, want)
 		}
 	}
 }
@@ -312,9 +302,6 @@ func TestCapabilities(t *testing.T) {
 		check(func(c *Config) { c.Seccomp = nil; c.Capabilities = nil }, map[string]string{"Seccomp": "0", "CapEff": "0000000000000000", "CapBnd": "0000000000000000"})
 	})
 	s := newSlot(t, SlotOptions{})
-	if s.Grants([]string{"SYS_ADMIN"}) || !s.Grants([]string{"CAP_CHOWN"}) {
-		t.Error("Grants is wrong")
-	}
 	c := config(t, rootOf(t, image(t), IDMap{}), "true")
 	c.Capabilities = []string{"SYS_ADMIN"}
 	if err := s.Arm(testContext(t), c); !fault.Is(err, fault.Invalid) {

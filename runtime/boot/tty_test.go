@@ -34,7 +34,7 @@ func terminal(t *testing.T, o SlotOptions, lower string, init bool) (got map[str
 	c.Process.Env = append(c.Process.Env, "BOOT_TEST_PART=probe")
 	c.Process.UID = 1000
 	c.TTY, c.Stdio, c.Init = true, [3]*os.File{slave, slave, slave}, init
-	must(t, s.Launch(testContext(t), c))
+	must(t, launch(testContext(t), s, c))
 	slave.Close()
 	line, err := bufio.NewReader(master).ReadString('\n')
 	must(t, err)
@@ -55,7 +55,7 @@ func TestHostTerminal(t *testing.T) {
 	s := newSlot(t, SlotOptions{IDs: mapped})
 	c := config(t, rootOf(t, image(t), mapped), "sh", "-c", "test -t 0 && echo terminal; test -e /dev/console || echo none")
 	c.TTY, c.Stdio = true, [3]*os.File{slave, slave, slave}
-	must(t, s.Launch(testContext(t), c))
+	must(t, launch(testContext(t), s, c))
 	slave.Close()
 	b, _ := io.ReadAll(master) // ends with EIO
 	if string(b) != "terminal\r\nnone\r\n" {
