@@ -219,8 +219,8 @@ func (s *input) try(object, file, kind, name, value string, flags int) {
 	if !errors.As(err, &errno) || !may[errno] {
 		s.Errorf("%s of %s: %v", name, file, err)
 	}
-	if object != "" && s.shows(object) != before {
-		s.Errorf("%s of %s was refused (%v) and has changed the object", name, file, err)
+	if after := s.shows(object); object != "" && after != before {
+		s.Errorf("%s of %s was refused (%v) and has changed the object from %q to %q", name, file, err, before, after)
 	}
 	for _, f := range []string{"self/error", object + "/error"} {
 		if !strings.HasSuffix(f, "1/error") && f != "/error" {

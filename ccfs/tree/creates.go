@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,16 +45,15 @@ func creates(tid uint32) bool {
 var errRunning error = fault.New(fault.Again, "the thread does not wait yet")
 
 // systemCall is the number and the arguments of the call that a thread waits in. A thread that has just asked us
-// something may not have gone to sleep yet.
+// something may not have gone to sleep yet; on a busy machine others run before it does.
 func systemCall(tid uint32) (call int, args [6]uint64, err error) {
-	err = errRunning
-	for try := 0; err == errRunning && try < 1000; try++ {
-		if try > 0 {
-			runtime.Gosched()
-		}
+	for pause := 10 * time.Microsecond; ; pause *= 2 {
 		call, args, err = readCall(tid)
+		if err != errRunning || pause > 200*time.Millisecond {
+			return call, args, err
+		}
+		time.Sleep(pause)
 	}
-	return call, args, err
 }
 
 func readCall(tid uint32) (call int, args [6]uint64, err error) {
