@@ -38,7 +38,7 @@ type Cloud struct {
 func (c *Cloud) Root() *tree.Dir {
 	root := &tree.Dir{
 		Mode: 0o755,
-		Doc:  "A machine as files. Directories are networks, containers, images; mkdir makes one, rmdir ends it, writing a file changes it, reading a file shows what is.",
+		Doc:  "A machine as files. Owner and mode say who may do what; root may change those of every file and directory, for good. Directories are networks, containers, images; mkdir makes one, rmdir ends it, writing a file changes it, reading a file shows what is.",
 		Files: []tree.File{
 			{
 				Name: "features", Kind: tree.Table, Mode: 0o444, Syntax: "NAME VALUE",
@@ -84,7 +84,11 @@ func (c *Cloud) rootVerbs() []tree.Verb {
 	}
 }
 
-func (c *Cloud) setLevel(_ *tree.Request, m words.Message) error {
+// setLevel is for the host's owner: the log has the audit lines of everybody who may write to ctl.
+func (c *Cloud) setLevel(r *tree.Request, m words.Message) error {
+	if !r.Caller.Root() {
+		return fault.New(fault.Denied, "cannot set log level: only the host's owner may")
+	}
 	if err := noMore(m, 0, "level"); err != nil {
 		return err
 	}
@@ -163,6 +167,11 @@ func row(columns ...string) string {
 func waited(r *tree.Request, m *words.Message, work func(context.Context) error, fail func(error)) error {
 	text, ok := m.Take("wait")
 	if !ok {
+		// The caller's thread has its answer before this ends, and its number may be another's by then.
+		if ask := r.Caller.Groups; ask != nil {
+			groups := ask()
+			r.Caller.Groups = func() []uint32 { return groups }
+		}
 		go func() {
 			if err := work(context.WithoutCancel(r)); err != nil {
 				fail(err)

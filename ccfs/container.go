@@ -16,8 +16,9 @@ import (
 // containers is /cc/container.
 func (c *Cloud) containers() *tree.Dir {
 	return &tree.Dir{
-		Name: "container", Mode: 0o775,
-		Doc: "Containers. mkdir defines one with every setting at its default; `start` in its ctl makes it run; rmdir deletes it when it does not run.",
+		Name: "container", Mode: 0o1775,
+		Doc: "Containers. mkdir defines one with every setting at its default; `start` in its ctl makes it run; rmdir deletes it when it does not run. " +
+			"chgrp GROUP of this directory, its ctl and new lets a group make them; an object is its maker's, and the sticky bit keeps others from deleting it.",
 		Files: []tree.File{
 			{
 				Name: "ctl", Kind: tree.Ctl, Mode: 0o660,

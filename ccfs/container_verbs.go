@@ -103,6 +103,9 @@ func (c *Cloud) containerVerbs() []tree.Verb {
 				if len(m.Args) != 1 {
 					return fault.New(fault.Invalid, "cannot rename container %s: no name given", the(r).Meta().Name)
 				}
+				if err := r.MayRemove("rename"); err != nil {
+					return err
+				}
 				return c.Containers.Rename(r, the(r), m.Args[0])
 			},
 		},
@@ -115,6 +118,9 @@ func (c *Cloud) containerVerbs() []tree.Verb {
 				}
 				if len(m.Args) == 1 && !force {
 					return fault.New(fault.Invalid, "cannot delete container %s: what is %q?", the(r).Meta().Name, m.Args[0])
+				}
+				if err := r.MayRemove("delete"); err != nil {
+					return err
 				}
 				return c.Containers.Delete(r, the(r), force)
 			},

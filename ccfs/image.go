@@ -23,7 +23,7 @@ func (c *Cloud) images() *tree.Dir {
 		Name: "image", Mode: 0o755,
 		Doc: "Images that containers start from. pull, load, import and gc answer at once and show in status; with wait=10m they answer at the end, and are ended when it is not reached by then.",
 		Files: []tree.File{
-			{Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs of the image store.", Verbs: c.imageVerbs(failures)},
+			{Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "Verbs of the image store. Who may write here decides what a name means for everybody's containers.", Verbs: c.imageVerbs(failures)},
 			{
 				Name: "index", Kind: tree.Table, Mode: 0o444, Volatile: true, Syntax: "REF DIGEST SIZE CREATED USERS",
 				Doc: "One line a name; images without a name show `-`.", Read: c.imageIndex,

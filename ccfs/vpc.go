@@ -44,15 +44,22 @@ var vpcRows = tree.Settings[vpc.Spec]{
 	},
 	Spec: func(o tree.Object) vpc.Spec { return o.(*vpc.VPC).Spec() },
 	Update: func(r *tree.Request, o tree.Object, change func(*vpc.Spec) error) error {
-		return asWritten(change, func(change func(*vpc.Spec) error) error { return o.(*vpc.VPC).Update(r, change) })
+		checked := func(s *vpc.Spec) error {
+			old := s.CIDR
+			if err := change(s); err != nil {
+				return err
+			}
+			return s.CheckGrants(old, r.Caller.UID)
+		}
+		return asWritten(checked, func(change func(*vpc.Spec) error) error { return o.(*vpc.VPC).Update(r, change) })
 	},
 }
 
 // vpcs is /cc/vpc.
 func (c *Cloud) vpcs() *tree.Dir {
 	return &tree.Dir{
-		Name: "vpc", Mode: 0o775,
-		Doc: "Private networks: mkdir vpc/foo; echo 10.1.0.0/24 > vpc/foo/cidr.",
+		Name: "vpc", Mode: 0o1775,
+		Doc: "Private networks: mkdir vpc/foo; echo 10.1.0.0/24 > vpc/foo/cidr. chgrp GROUP of this directory and its ctl lets a group make them, with private addresses only.",
 		Files: []tree.File{
 			{
 				Name: "ctl", Kind: tree.Ctl, Mode: 0o660, Doc: "`create` makes a network in one line.",
@@ -108,11 +115,11 @@ func (c *Cloud) createVPC(r *tree.Request, m words.Message) error {
 		err = v.SetMeta(r, func(m *object.Meta) error { m.Labels = labels; return nil })
 	}
 	if err == nil { // with its cidr the network is on the wire
-		err = v.Update(r, func(s *vpc.Spec) error { return vpcRows.SetOpts(s, m.Opts) })
+		err = vpcRows.Update(r, v, func(s *vpc.Spec) error { return vpcRows.SetOpts(s, m.Opts) })
 	}
 	if err != nil {
 		_ = c.Networks.Delete(context.WithoutCancel(r), v)
-		return err
+		return fault.Wrap(err, "cannot create vpc %s", name)
 	}
 	r.Reply(name + " " + string(v.Meta().ID) + "\n")
 	return nil
@@ -135,6 +142,9 @@ func (c *Cloud) vpcLayout() *tree.Dir {
 			Name: "delete", Doc: "Delete the network; it must not be in use.",
 			Run: func(r *tree.Request, m words.Message) error {
 				if err := noMore(m, 0); err != nil {
+					return err
+				}
+				if err := r.MayRemove("delete"); err != nil {
 					return err
 				}
 				return c.deleteVPC(r, theVPC(r))

@@ -40,7 +40,7 @@ func (c Caller) in(gid uint32) bool {
 	return c.GID == gid || c.Groups != nil && slices.Contains(c.Groups(), gid)
 }
 
-// rights computes a node's from its row, and from its object's Meta where chmod and chown changed that.
+// rights computes a node's from its row, and from its object's Meta or the fixed ones' Rights where chmod and chown changed that.
 func (n *node) rights() rights {
 	switch n.kind {
 	case scratchNode:
@@ -49,7 +49,13 @@ func (n *node) rights() rights {
 		return n.hostRights()
 	}
 	r := rights{mode: n.rowMode(), born: n.t.started}
-	if n.obj != nil {
+	if n.obj == nil {
+		f := (*n.t.fixed.now.Load())[n.modeKey()]
+		r.uid, r.gid = f.UID, f.GID
+		if f.Mode != nil {
+			r.mode = *f.Mode
+		}
+	} else {
 		m := n.obj.get().Meta()
 		r.uid, r.gid, r.born = m.UID, m.GID, m.Created
 		if mode, ok := m.Modes[n.modeKey()]; ok {
@@ -138,6 +144,17 @@ func (t *Tree) mayRemove(c Caller, dir, n *node, verb string) error {
 		return fault.New(fault.Denied, "cannot %s %s: it is not yours", verb, n.path())
 	}
 	return nil
+}
+
+// MayRemove is for verbs that take the request's object away or give it another name: a right on its ctl is none to that. Its owner
+// may, and who may remove names in its directory.
+func (r *Request) MayRemove(verb string) error {
+	o, _ := r.node.place()
+	if o.owns(r.Caller) {
+		return nil
+	}
+	dir, _ := o.place()
+	return r.node.t.mayRemove(r.Caller, dir, o, verb)
 }
 
 // Access checks R_OK, W_OK and X_OK bits.

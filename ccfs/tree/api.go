@@ -13,6 +13,7 @@
 package tree
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -30,6 +31,10 @@ type Options struct {
 	Audit func(Audit)  // called after everything that changed or was to change state
 	// Deadline is how long a request that is not a blocking read may take; 30 s when 0.
 	Deadline time.Duration
+	// Rights are those of fixed files and directories, by path below the root ("." is the root), where they are not as their rows say.
+	Rights map[string]Rights
+	// KeepRights makes them durable before a change of them counts; it must not change the map. Nil: they last as long as the Tree.
+	KeepRights func(context.Context, map[string]Rights) error
 }
 
 // Audit is one change, done or refused.

@@ -126,3 +126,48 @@ func TestConformance(t *testing.T) {
 		},
 	})
 }
+
+// TestRightsAreKept changes rights of fixed names in one tree, and looks in the next one.
+func TestRightsAreKept(t *testing.T) {
+	var kept map[string]tree.Rights
+	var full error
+	next := func() tree.View {
+		s := treetest.New(t.TempDir(), tree.Options{Log: quiet, Rights: kept, KeepRights: func(_ context.Context, r map[string]tree.Rights) error {
+			if full == nil {
+				kept = r
+			}
+			return full
+		}})
+		t.Cleanup(func() { s.Tree.Close() })
+		return s.Tree.As(tree.Caller{})
+	}
+	want := func(v tree.View, p string, gid, mode uint32) {
+		t.Helper()
+		if a, err := v.Lstat(ctx, p); err != nil || a.GID != gid || a.Mode&0o7777 != mode {
+			t.Errorf("%s: group %d, mode %o, %v", p, a.GID, a.Mode&0o7777, err)
+		}
+	}
+	set := func(v tree.View, p string, s tree.SetAttr) {
+		t.Helper()
+		if err := v.Setattr(ctx, p, s); err != nil {
+			t.Error(err)
+		}
+	}
+	v := next()
+	set(v, "box/ctl", tree.SetAttr{GID: ptr(uint32(2000))})
+	set(v, "", tree.SetAttr{Mode: ptr(uint32(0o700))})
+	v = next()
+	want(v, "box/ctl", 2000, 0o666)
+	want(v, "", 0, 0o700)
+	full = fault.New(fault.NoSpace, "the disk is full")
+	if err := v.Setattr(ctx, "box/ctl", tree.SetAttr{Mode: ptr(uint32(0o600))}); !fault.Is(err, fault.NoSpace) {
+		t.Errorf("the change could not be kept, and the answer is %v", err)
+	}
+	want(v, "box/ctl", 2000, 0o666)
+	full = nil
+	set(v, "box/ctl", tree.SetAttr{GID: ptr(uint32(0))})
+	set(v, "", tree.SetAttr{Mode: ptr(uint32(0o755))})
+	if len(kept) != 0 {
+		t.Errorf("kept, and is as it was: %v", kept)
+	}
+}

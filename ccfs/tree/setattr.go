@@ -75,7 +75,7 @@ func (t *Tree) setRights(ctx context.Context, c Caller, n *node, s SetAttr) erro
 		return nil
 	}
 	if n.obj == nil {
-		return fault.New(fault.Fixed, "its owner and mode belong to the daemon").WithHint("only objects have owners")
+		return t.setFixed(ctx, c, n, s)
 	}
 	if err := checkOwner(c, now, s); err != nil {
 		return err
@@ -139,17 +139,26 @@ func (s SetAttr) apply(m *object.Meta, key string, dir bool) error {
 	for k, v := range m.Modes {
 		modes[k] = v
 	}
-	modes[key] = *s.Mode & 0o777
-	if dir {
-		modes[key] = *s.Mode & 0o1777
-	}
+	modes[key] = permissions(*s.Mode, dir)
 	m.Modes = modes
 	return nil
 }
 
+// permissions are the bits of a mode that mean something here.
+func permissions(mode uint32, dir bool) uint32 {
+	if dir {
+		return mode & 0o1777
+	}
+	return mode & 0o777
+}
+
 // rightsChanged tells doors; names in a directory that not everybody may pass any more must come to us again.
 func (t *Tree) rightsChanged(n *node, was rights, s SetAttr) {
-	t.Changed(n.obj.id)
+	if n.obj != nil {
+		t.Changed(n.obj.id)
+	} else {
+		t.forgetContent([]*node{n})
+	}
 	if n.kind != dirNode || s.Mode == nil || was.mode&1 == 0 || *s.Mode&1 != 0 {
 		return
 	}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type Tree struct {
 	closed   chan struct{}
 	once     sync.Once
 	failures failures
+	fixed    fixedRights
 	watchers atomic.Pointer[[]func(Change)]
 	scratch  atomic.Uint64 // numbers scratch files
 
@@ -54,6 +56,11 @@ func New(root *Dir, o Options) *Tree {
 		objects: map[object.ID]*objState{},
 		links:   map[linkKey]*node{},
 	}
+	given := maps.Clone(o.Rights)
+	if given == nil {
+		given = map[string]Rights{}
+	}
+	t.fixed.now.Store(&given)
 	walk(root, func(_ string, d *Dir) { t.index[d] = newDirIndex(d) })
 	t.pages = sync.OnceValue(func() pages { return pages{Schema(root), Manual(root)} })
 	t.root = &node{t: t, ino: RootIno, kind: dirNode, dir: root, refs: 1}

@@ -151,6 +151,9 @@ func (s *Sample) boxVerbs() []tree.Verb {
 			return nil
 		}},
 		{Name: "delete", Args: "[force]", Doc: "Ends and removes it.", Run: func(r *tree.Request, m words.Message) error {
+			if err := r.MayRemove("delete"); err != nil {
+				return err
+			}
 			if slices.Contains(m.Args, "force") {
 				theBox(r).to("exited", "137")
 			}

@@ -35,7 +35,7 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		fails(t, err, syscall.EACCES)
 		ok(t, owner.FS.Chmod(n+"/ctl", 0o444))
 		fails(t, owner.put(n+"/ctl", "delete\n"), syscall.EACCES)
-		fails(t, e.FS.Chmod("net", 0o700), syscall.EPERM)
+		fails(t, owner.FS.Chmod("net", 0o700), syscall.EPERM)
 		ok(t, e.FS.Chmod("net", 0o777)) // as it is
 	},
 	// The kernel may have the names in its cache: the engine asks for x on every directory all the same.
@@ -95,6 +95,51 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 		ok(t, owner.FS.Rename(b, b+"x", false))
 		ok(t, owner.FS.Rmdir(b+"x"))
 	},
+	// A right on ctl is none to delete: that is the directory's to give.
+	"rights/sticky-verb": func(t *testing.T, e Env) {
+		owner, member := Env{FS: e.As(1000, 2000)}, Env{FS: e.As(1001, 2000)}
+		b := owner.newBox(t)
+		ok(t, member.put(b+"/ctl", "start\n"))
+		fails(t, member.put(b+"/ctl", "delete force\n"), syscall.EACCES)
+		e.has(t, b+"/status", "running")
+		ok(t, owner.put(b+"/ctl", "delete force\n"))
+	},
+	// What belongs to no object is root's to give.
+	"rights/fixed-file": func(t *testing.T, e Env) {
+		member, other := Env{FS: e.As(1001, 2000)}, Env{FS: e.As(1001, 1001)}
+		e.lend(t, "counter", 2000, 0o640)
+		member.has(t, "counter", "count")
+		_, err := other.get("counter")
+		fails(t, err, syscall.EACCES)
+		st, err := e.FS.Lstat("counter")
+		if err != nil || st.UID != 0 || st.GID != 2000 || st.Mode&0o7777 != 0o640 {
+			t.Errorf("%+v, %v", st, err)
+		}
+		fails(t, other.FS.Chmod("counter", 0o777), syscall.EPERM)
+		fails(t, other.FS.Chown("counter", 1001, -1), syscall.EPERM)
+		ok(t, e.FS.Chown("counter", 1001, -1))
+		fails(t, other.FS.Chmod("counter", 0o777), syscall.EPERM)
+		fails(t, e.FS.Chmod("doc/box", 0o600), syscall.EPERM)
+		fails(t, e.FS.Chmod("image/digest/sha256-aa/size", 0o600), syscall.EPERM)
+		if audit := e.read(t, "audit"); !strings.Contains(audit, " 0 chmod counter 640 0\n") {
+			t.Error("audit lacks the change")
+		}
+	},
+	"rights/fixed-directory": func(t *testing.T, e Env) {
+		member, other := Env{FS: e.As(1001, 2000)}, Env{FS: e.As(1002, 2000)}
+		stranger := Env{FS: e.As(1003, 1003)}
+		e.lend(t, "box", 2000, 0o1770)
+		fails(t, stranger.FS.Mkdir("box/lent", 0o777), syscall.EACCES)
+		ok(t, member.FS.Mkdir("box/lent", 0o777))
+		member.has(t, "box/lent/status", "defined")
+		_, err := stranger.get("box/lent/status") // although the kernel knows the names
+		fails(t, err, syscall.EACCES)
+		fails(t, other.FS.Rmdir("box/lent"), syscall.EACCES)
+		ok(t, e.FS.Chmod("box", 0o775))
+		stranger.has(t, "box/lent/status", "defined")
+		fails(t, stranger.FS.Rmdir("box/lent"), syscall.EACCES)
+		ok(t, other.FS.Rmdir("box/lent"))
+	},
 	"rights/access": func(t *testing.T, e Env) {
 		other := Env{FS: e.As(1001, 1001)}
 		n := e.newNet(t)
@@ -127,4 +172,17 @@ var rightsFunctions = map[string]func(*testing.T, Env){
 			}
 		}
 	},
+}
+
+// lend changes a fixed name's group and mode until the test ends.
+func (e Env) lend(t *testing.T, p string, gid int, mode uint32) {
+	t.Helper()
+	st, err := e.FS.Lstat(p)
+	ok(t, err)
+	t.Cleanup(func() {
+		ok(t, e.FS.Chown(p, int(st.UID), int(st.GID)))
+		ok(t, e.FS.Chmod(p, st.Mode&0o7777))
+	})
+	ok(t, e.FS.Chown(p, -1, gid))
+	ok(t, e.FS.Chmod(p, mode))
 }

@@ -153,7 +153,8 @@ func hasUnit() bool {
 }
 
 func (t *tree) checkPermission() check {
-	c := check{name: "permission", hint: "run cc as root, or have root allow it: chgrp GROUP " + t.root + "/container/ctl"}
+	dir := t.root + "/container"
+	c := check{name: "permission", hint: "run cc as root, or have root allow it: chgrp GROUP " + dir + " " + dir + "/ctl " + dir + "/new"}
 	who := strings.Join(strings.Fields(t.value("self/whoami")), " ")
 	f, err := t.fs.Open("container/ctl", syscall.O_RDWR)
 	if err != nil {

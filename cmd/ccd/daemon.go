@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -241,11 +242,42 @@ func (d *daemon) openContainers(ctx context.Context) (err error) {
 func (d *daemon) openTree(ctx context.Context) (err error) {
 	cloud := d.cloud()
 	d.networks.SetUsers(d.containersOf)
-	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit})
+	rights, err := d.rights(ctx)
+	if err != nil {
+		return err
+	}
+	d.tree = tree.New(cloud.Root(), tree.Options{Log: d.log, Audit: d.audit, Rights: rights, KeepRights: d.keepRights})
 	cloud.Watch(d.tree)
 	d.mount, err = fusefs.Mount(ctx, d.tree, fusefs.Options{
 		Dir: d.conf.mount, Source: object.Mark(d.conf.instance), Mounted: guardedBy(d.keeper), Log: d.log,
 	})
+	return err
+}
+
+// rightsKey holds what root changed of the rights of the tree's own files and directories.
+const rightsKey = "tree/rights"
+
+func (d *daemon) rights(ctx context.Context) (rights map[string]tree.Rights, err error) {
+	item, err := d.store.Get(ctx, rightsKey)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		err = fault.Wrap(json.Unmarshal(item.Value, &rights), "cannot read %s in the store", rightsKey)
+	}
+	return rights, err
+}
+
+func (d *daemon) keepRights(ctx context.Context, rights map[string]tree.Rights) error {
+	op := store.Delete(rightsKey)
+	if len(rights) > 0 {
+		text, err := json.Marshal(rights)
+		if err != nil {
+			return err
+		}
+		op = store.Put(rightsKey, text)
+	}
+	_, err := d.store.Txn(ctx, nil, []store.Op{op})
 	return err
 }
 

@@ -159,7 +159,7 @@ func (m *Manager) changed(v *VPC, kind string, kv ...string) {
 // Create makes a VPC without addresses, durably.
 func (m *Manager) Create(ctx context.Context, name string, uid, gid uint32) (*VPC, error) {
 	if err := object.CheckName(name); err != nil {
-		return nil, fault.Wrap(err, "cannot make vpc %s", name)
+		return nil, fault.Wrap(err, "cannot create vpc %s", name)
 	}
 	m.mu.Lock()
 	_, taken := m.byName[name]
@@ -168,7 +168,7 @@ func (m *Manager) Create(ctx context.Context, name string, uid, gid uint32) (*VP
 	}
 	m.mu.Unlock()
 	if taken {
-		return nil, fault.New(fault.Exists, "cannot make vpc %s: there is one", name)
+		return nil, fault.New(fault.Exists, "cannot create vpc %s: there is one", name)
 	}
 	meta := object.Meta{ID: object.NewID(), Name: name, Created: time.Now().UTC(), Version: 1, UID: uid, GID: gid}
 	rev, err := m.put(ctx, record{meta, Default()}, 0)
@@ -176,7 +176,7 @@ func (m *Manager) Create(ctx context.Context, name string, uid, gid uint32) (*VP
 	if err != nil {
 		delete(m.byName, name)
 		m.mu.Unlock()
-		return nil, fault.Wrap(err, "cannot make vpc %s", name)
+		return nil, fault.Wrap(err, "cannot create vpc %s", name)
 	}
 	v := newVPC(m, meta, Default(), rev)
 	m.byName[name], m.byID[v.id] = v, v

@@ -103,6 +103,28 @@ func checkCIDR(p netip.Prefix) error {
 	return nil
 }
 
+// The networks that are everybody's to use inside (RFC 1918, RFC 6598).
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+}
+
+// CheckGrants refuses a network that a user put into a spec whose cidr was old, and only the host's owner may give: a public one would
+// take what the whole host sends there.
+func (s *Spec) CheckGrants(old netip.Prefix, uid uint32) error {
+	if uid == 0 || !s.CIDR.IsValid() || s.CIDR == old {
+		return nil
+	}
+	for _, p := range private {
+		if p.Overlaps(s.CIDR) && p.Bits() <= s.CIDR.Bits() {
+			return nil
+		}
+	}
+	return fault.New(fault.Denied, "network %s is not a private one: it is for the host's owner only", s.CIDR).WithHint("use one as 10.1.0.0/24")
+}
+
 func (s *Spec) checkReserve() error {
 	seen := map[netip.Addr]bool{}
 	for _, r := range s.Reserve {

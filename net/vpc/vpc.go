@@ -81,7 +81,8 @@ func (v *VPC) lock(ctx context.Context) error {
 
 func (v *VPC) unlock() { <-v.turn }
 
-// SetMeta changes owner, modes or labels, durably.
+// SetMeta changes owner, modes or labels, durably. Its errors, as those of Update, say the cause only: who calls knows what was to
+// be changed.
 func (v *VPC) SetMeta(ctx context.Context, change func(*object.Meta) error) error {
 	return v.change(ctx, func(m *object.Meta, _ *Spec) error { return change(m) })
 }
@@ -99,7 +100,7 @@ func (v *VPC) change(ctx context.Context, change func(*object.Meta, *Spec) error
 	defer v.unlock()
 	changed, err := v.store(ctx, change)
 	if err != nil {
-		return fault.Wrap(err, "cannot change vpc %s", v.name)
+		return err
 	}
 	if changed {
 		_ = v.apply() // remembered by the VPC
