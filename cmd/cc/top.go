@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/containercloud/cc/words"
@@ -29,8 +30,9 @@ func runTop(c *call) error {
 	before := c.sample()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT) // the terminal must be as it was
+	defer signal.Stop(stopped)
 	endless := c.outTTY && !c.opt.on("once") && !c.opt.on("json")
 	quit := make(chan struct{})
 	if endless && c.inTTY {
@@ -44,8 +46,11 @@ func runTop(c *call) error {
 	for {
 		select {
 		case <-tick.C:
-		case <-interrupted:
-			return nil
+		case sig := <-stopped:
+			if sig == syscall.SIGINT {
+				return nil
+			}
+			return exitStatus(128 + int(sig.(syscall.Signal)))
 		case <-quit:
 			return nil
 		}

@@ -2,32 +2,61 @@ package main
 
 import (
 	"io"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-// TestTopEndsWithQ: q leaves the endless table, and the terminal is as it was.
-func TestTopEndsWithQ(t *testing.T) {
-	user, tty, err := pty.Open()
-	if err != nil {
-		t.Skipf("no terminal here: %v", err)
-	}
-	defer user.Close()
-	defer tty.Close()
-	go func() { _, _ = io.Copy(io.Discard, user) }()
-	before, _ := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
-	f := newFake()
-	f.put("container/index", "")
-	if _, err := user.Write([]byte("xq\n")); err != nil {
-		t.Fatal(err)
-	}
-	if code := run([]string{"top"}, tty, tty, tty, func(string) FS { return f }); code != 0 {
-		t.Errorf("code %d", code)
-	}
-	after, _ := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
-	if before.Lflag != after.Lflag {
-		t.Errorf("local modes %x were %x", after.Lflag, before.Lflag)
+// TestTopRestoresTheTerminal: q and signals leave the endless table, and the terminal is as it was.
+func TestTopRestoresTheTerminal(t *testing.T) {
+	for _, c := range []struct {
+		keys string
+		sig  unix.Signal
+		code int
+	}{
+		{"xq\n", 0, 0},
+		{"", unix.SIGINT, 0},
+		{"", unix.SIGTERM, 128 + int(unix.SIGTERM)},
+		{"", unix.SIGHUP, 128 + int(unix.SIGHUP)},
+	} {
+		user, tty, err := pty.Open()
+		if err != nil {
+			t.Skipf("no terminal here: %v", err)
+		}
+		defer user.Close()
+		defer tty.Close()
+		go func() { _, _ = io.Copy(io.Discard, user) }()
+		modes := func() uint32 {
+			m, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m.Lflag
+		}
+		before := modes()
+		f := newFake()
+		f.put("container/index", "")
+		if _, err := user.WriteString(c.keys); err != nil {
+			t.Fatal(err)
+		}
+		code := make(chan int)
+		go func() { code <- run([]string{"top"}, tty, tty, tty, func(string) FS { return f }) }()
+		if c.sig != 0 {
+			for modes() == before { // from then on the signal is awaited
+				time.Sleep(time.Millisecond)
+			}
+			if err := unix.Kill(os.Getpid(), c.sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := <-code; got != c.code {
+			t.Errorf("%q, %v: code %d, want %d", c.keys, c.sig, got, c.code)
+		}
+		if after := modes(); before != after {
+			t.Errorf("%q, %v: local modes %x were %x", c.keys, c.sig, after, before)
+		}
 	}
 }
