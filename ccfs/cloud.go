@@ -23,7 +23,7 @@ import (
 // Cloud is what the tables work on.
 type Cloud struct {
 	Version    string
-	Host       string // this host's name
+	Host       *Host
 	Containers *container.Manager
 	Networks   *vpc.Manager
 	Images     *image.Store

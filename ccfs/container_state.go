@@ -179,6 +179,7 @@ func (c *Cloud) allMetrics(*tree.Request) ([]byte, error) {
 		{Name: "cc_images", Help: "Images in the store.", Type: "gauge", Value: float64(len(c.Images.List()))},
 		{Name: "cc_events_total", Help: "The number of the last event.", Type: "counter", Value: float64(c.Events.Rev())},
 	}
+	head = append(head, c.hostSamples()...)
 	for _, s := range container.States {
 		head = append(head, container.Sample{
 			Name: "cc_containers", Help: "Containers by state.", Type: "gauge",

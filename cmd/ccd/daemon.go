@@ -62,8 +62,7 @@ func newDaemon(conf config) *daemon {
 }
 
 // cloud is what the tables get.
-func (d *daemon) cloud() *ccfs.Cloud {
-	host, _ := os.Hostname()
+func (d *daemon) cloud(host *ccfs.Host) *ccfs.Cloud {
 	return &ccfs.Cloud{
 		Version: build.Version(), Host: host,
 		Containers: d.containers, Networks: d.networks, Images: d.images, Events: &d.events,
@@ -240,7 +239,11 @@ func (d *daemon) openContainers(ctx context.Context) (err error) {
 }
 
 func (d *daemon) openTree(ctx context.Context) (err error) {
-	cloud := d.cloud()
+	host, err := d.host(ctx)
+	if err != nil {
+		return err
+	}
+	cloud := d.cloud(host)
 	d.networks.SetUsers(d.containersOf)
 	rights, err := d.rights(ctx)
 	if err != nil {
@@ -252,6 +255,41 @@ func (d *daemon) openTree(ctx context.Context) (err error) {
 		Dir: d.conf.mount, Source: object.Mark(d.conf.instance), Mounted: guardedBy(d.keeper), Log: d.log,
 	})
 	return err
+}
+
+// hostKey holds a hostRecord.
+const hostKey = "host"
+
+type hostRecord struct {
+	Meta object.Meta   `json:"meta"`
+	Spec ccfs.HostSpec `json:"spec"`
+}
+
+// host reads what is kept about this host, and keeps it when this is its first daemon. Its name is the kernel's, which may be
+// another at every start.
+func (d *daemon) host(ctx context.Context) (*ccfs.Host, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	keep := func(ctx context.Context, meta object.Meta, spec ccfs.HostSpec) error {
+		text, err := json.Marshal(hostRecord{meta, spec})
+		if err != nil {
+			return err
+		}
+		_, err = d.store.Txn(ctx, nil, []store.Op{store.Put(hostKey, text)})
+		return err
+	}
+	r := hostRecord{Meta: object.Meta{ID: object.NewID(), Created: time.Now().UTC(), Version: 1}}
+	item, err := d.store.Get(ctx, hostKey)
+	switch {
+	case err == nil:
+		err = fault.Wrap(json.Unmarshal(item.Value, &r), "cannot read %s in the store", hostKey)
+	case fault.Is(err, fault.NotFound):
+		err = keep(ctx, r.Meta, r.Spec)
+	}
+	r.Meta.Name = name
+	return ccfs.NewHost(r.Meta, r.Spec, keep), err
 }
 
 // rightsKey holds what root changed of the rights of the tree's own files and directories.

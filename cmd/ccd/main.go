@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/containercloud/cc/build"
+	"github.com/containercloud/cc/ccfs"
 	"github.com/containercloud/cc/ccfs/tree"
 )
 
@@ -62,7 +63,7 @@ func writeManual(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for name, page := range tree.Manual(d.cloud().Root()) {
+	for name, page := range tree.Manual(d.cloud(new(ccfs.Host)).Root()) {
 		if err := os.WriteFile(dir+"/"+name+".md", page, 0o644); err != nil {
 			return err
 		}
