@@ -65,7 +65,7 @@ func (c *Cloud) imageVerbs(failures *object.Failures) []tree.Verb {
 	}
 	return []tree.Verb{
 		job("pull", "REF [platform=OS/ARCH] [insecure=on] [wait=DURATION]", "Fetch an image from its registry.", 1, []string{"platform", "insecure"}, c.pull),
-		job("load", "PATH [wait=DURATION]", "Read an OCI layout (directory or tar) or a docker archive from this host. The answer: NAME DIGEST, a line each.", 1, nil, c.load),
+		job("load", "PATH [wait=DURATION]", "Read an OCI layout (a tar, or for the host's owner a directory) or a docker archive from this host. The answer: NAME DIGEST, a line each.", 1, nil, c.load),
 		job("import", "PATH NAME [wait=DURATION]", "Make an image of a tar of a root file system on this host. The answer: NAME DIGEST.", 2, nil, c.importTar),
 		verb("tag", "REF NEW [wait=DURATION]", "Give an image one more name.", 2, nil, func(_ *tree.Request, m words.Message) error {
 			return c.Images.Tag(m.Args[0], m.Args[1])
@@ -129,6 +129,10 @@ func (c *Cloud) load(ctx context.Context, r *tree.Request, m words.Message) erro
 		return fault.Wrap(err, "cannot load image")
 	}
 	defer f.Close()
+	// The files in a directory would be opened by the daemon: those of /tmp are named by whoever puts a manifest there.
+	if st, err := f.Stat(); err == nil && st.IsDir() && !r.Caller.Root() {
+		return fault.New(fault.Denied, "cannot load image: a directory is loaded for the host's owner only").WithHint("tar -C DIRECTORY -cf x.tar .")
+	}
 	list, err := c.Images.LoadFrom(ctx, f, nil)
 	for _, i := range list {
 		name := ""
