@@ -112,7 +112,7 @@ func (f *follower) Read(ctx context.Context, p []byte, nonblock bool) (int, erro
 		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
-		if nonblock {
+		if nonblock && !f.view.Over() {
 			return 0, fault.New(fault.NoData, "nothing new in the log")
 		}
 		if err := f.view.Wait(ctx, f.off); err != nil {

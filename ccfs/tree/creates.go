@@ -13,10 +13,16 @@ import (
 	"github.com/containercloud/cc/fault"
 )
 
-// Linux's system calls that only amd64 has.
+// Linux's system calls that only amd64 has, and those of 32-bit programs on it: calls which have these numbers on amd64
+// (fstat, preadv, getpid, pwritev) look no name up.
 const (
 	amd64Open  = 2
 	amd64Mkdir = 83
+
+	i386Open    = 5
+	i386Openat  = 295
+	i386Mkdir   = 39
+	i386Mkdirat = 296
 )
 
 // creates reports whether a thread is in a system call that makes a file or directory that must not be there yet. It may
@@ -36,8 +42,16 @@ func creates(tid uint32) bool {
 	case unix.SYS_OPENAT2:
 		return openHow(tid, args[2])&excl == excl
 	}
-	if runtime.GOARCH == "amd64" {
-		return call == amd64Mkdir || call == amd64Open && args[1]&excl == excl
+	if runtime.GOARCH != "amd64" {
+		return false
+	}
+	switch call {
+	case amd64Mkdir, i386Mkdir, i386Mkdirat:
+		return true
+	case amd64Open, i386Open:
+		return args[1]&excl == excl
+	case i386Openat:
+		return args[2]&excl == excl
 	}
 	return false
 }

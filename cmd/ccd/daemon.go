@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,6 +42,7 @@ type daemon struct {
 	events event.Log
 
 	lock       *os.File
+	instance   net.Listener // its name is the lock of the instance
 	store      store.Store
 	images     *image.Store
 	keeper     *keeper.Client
@@ -78,6 +80,7 @@ func (d *daemon) Open(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"state directory", d.openState},
+		{"instance", d.openInstance},
 		{"store", d.openStore},
 		{"events", d.openEvents},
 		{"images", d.openImages},
@@ -123,6 +126,23 @@ func (d *daemon) openState(context.Context) error {
 	}
 	d.lock = f
 	return nil
+}
+
+// openInstance refuses to be the second of its instance in this network namespace, where both would take the other's links and rules
+// for left over. The lock is a name of an abstract socket, which ends with the process.
+func (d *daemon) openInstance(ctx context.Context) error {
+	name := "@" + object.Mark(d.conf.instance)
+	for try := 0; ; try++ {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "unix", name)
+		if err == nil {
+			d.instance = l
+			return nil
+		}
+		if !errors.Is(err, unix.EADDRINUSE) || try == 100 {
+			return fmt.Errorf("another ccd is instance %s of this host: give this one another --instance (%w)", d.conf.instance, err)
+		}
+		<-time.After(20 * time.Millisecond) // one that was killed may still be leaving
+	}
 }
 
 // freeKilled lets the killed ccd end that has the lock and cannot: one of its threads waits in the kernel for a directory
@@ -397,6 +417,9 @@ func (d *daemon) Close() error {
 			d.keepEvents(d.events.Rev())
 		}
 		errs = append(errs, d.store.Close())
+	}
+	if d.instance != nil {
+		errs = append(errs, d.instance.Close())
 	}
 	if d.lock != nil {
 		errs = append(errs, d.lock.Close())

@@ -346,12 +346,12 @@ func (m *Manager) resume() {
 			timeout := c.spec.StopTimeout
 			m.spawn(func() { m.askToEnd(c, r, timeout) })
 		case st.State == Restarting, st.State == Exited && st.Wanted && m.wantedAgain(c):
+			wait := c.backoff.again
 			if st.State == Exited {
 				c.st.State, c.st.Reason = Restarting, "it ended while the daemon was away"
-				news = true
+				wait, news = func() time.Duration { return c.backoff.next(0) }, true
 			}
-			wait := c.backoff.next(0)
-			c.timer = time.AfterFunc(wait, func() { m.startAgain(c, Restarting) })
+			c.timer = time.AfterFunc(wait(), func() { m.startAgain(c, Restarting) })
 		case st.State.Ended():
 			m.scheduleTTLLocked(c)
 		case st.State == Defined:

@@ -13,6 +13,12 @@ const (
 // backoff counts the restarts in a row.
 type backoff struct{ inRow int }
 
+// again is the wait of a restart that was counted already.
+func (b *backoff) again() time.Duration {
+	b.inRow = max(b.inRow-1, 0)
+	return b.next(0)
+}
+
 // next is the wait before the restart that follows a run of length ran.
 func (b *backoff) next(ran time.Duration) time.Duration {
 	if ran >= healthyRun {

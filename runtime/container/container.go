@@ -31,7 +31,7 @@ type Container struct {
 	armed   bool          // body waits for its start
 	rootfs  *rootfs       // the mounted root file system, while something needs it
 	view    *rootView     // of root/, while somebody looks
-	shown   bool          // somebody has looked
+	lent    bool          // somebody else may have a file of it open: a reader of root/ or a log, who shares a bind mount with it
 	backoff backoff       // of the restart policy
 	last    netip.Addr    // the address of the last run
 	layer   string        // digest of the image that the layer belongs to; "" before the first mount

@@ -179,11 +179,14 @@ func (m *Manager) delete(ctx context.Context, c *Container, force bool) error {
 	closeAll(app)
 	rest := func(dir string) { removeTree(dir, m.log) }
 	if pristine {
-		rest = func(dir string) { m.recycle(c, dir, rootfs) }
+		rest = func(dir string) { m.recycle(dir, rootfs) }
 	} else {
 		rootfs.drop()
 	}
-	if err := m.discard(c.dir, rest); err != nil && !os.IsNotExist(err) {
+	c.saved.write.Lock() // a record being written is done, and none is written after that
+	err := m.discard(c.dir, rest)
+	c.saved.write.Unlock()
+	if err != nil && !os.IsNotExist(err) {
 		m.log.Error("a container's directory stays behind", "dir", c.dir, "error", err)
 		rootfs.drop()
 	}

@@ -440,7 +440,8 @@ func TestDaemonAndKeeperKilled(t *testing.T) {
 	for name, spec := range specs {
 		v.do(order{Verb: "run", Name: name, Args: program, Spec: spec})
 	}
-	time.Sleep(300 * time.Millisecond) // they have printed, and their start is recorded
+	time.Sleep(300 * time.Millisecond) // they have printed
+	v.do(order{Verb: "run", Name: "young", Args: []string{"sleep", "1000"}})
 	v.kill()
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, d := range dirs {
@@ -452,6 +453,9 @@ func TestDaemonAndKeeperKilled(t *testing.T) {
 	}
 	c := succeed(t, p)
 	defer c.end(t)
+	if state := get(t, c, "young").State(); state != Running {
+		t.Errorf("a container that had just been started is %s", state)
+	}
 	for name := range specs {
 		x := get(t, c, name)
 		if err := x.Kill(ctxFor(t), syscall.SIGUSR1); err != nil {

@@ -38,7 +38,7 @@ func (m *Manager) mounts(p *plan, r *run, files *fileList) ([]boot.Mount, error)
 		}
 	}
 	for _, mnt := range p.spec.Mounts {
-		b, err := m.userMount(mnt, files)
+		b, err := m.userMount(p.c, mnt, files)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func give(dir string, uid, gid uint32) error {
 
 // userMount is one line of the mounts setting. A bind mount shows the host's ids as they are: in a container with a user namespace they
 // are nobody's unless the owner gave them to the container's range.
-func (m *Manager) userMount(mnt Mount, files *fileList) (boot.Mount, error) {
+func (m *Manager) userMount(c *Container, mnt Mount, files *fileList) (boot.Mount, error) {
 	b := boot.Mount{Target: mnt.Target, ReadOnly: mnt.ReadOnly}
 	kind, arg := mnt.split()
 	if kind == "tmpfs" {
@@ -96,6 +96,7 @@ func (m *Manager) userMount(mnt Mount, files *fileList) (boot.Mount, error) {
 		b.Tmpfs = n
 		return b, err
 	}
+	c.lend()
 	src, err := m.bind(arg, boot.IDMap{}, mnt.ReadOnly)
 	if err != nil {
 		return b, fault.Wrap(err, "mount %s", mnt.Target)

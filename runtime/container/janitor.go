@@ -2,9 +2,13 @@ package container
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -91,7 +95,12 @@ func (j *janitor) work(ctx context.Context) {
 
 // removeTree removes a directory of ours and says so when it cannot.
 func removeTree(dir string, log *slog.Logger) {
-	if err := os.RemoveAll(dir); err != nil {
+	err := os.RemoveAll(dir)
+	for try := 0; errors.Is(err, unix.ENOTEMPTY) && try < 20; try++ { // the keeper writes down how a process ended that was just killed
+		<-time.After(10 * time.Millisecond)
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
 		log.Warn("cannot remove", "dir", dir, "error", err)
 	}
 }

@@ -17,6 +17,8 @@ type LogView interface {
 	ReadAt(p []byte, off int64) (int, error)
 	Backing() int
 	Generation() uint64
+	// Over reports whether nothing more will come.
+	Over() bool
 	// Wait returns when there is something behind off; io.EOF when the container has ended and nothing more comes.
 	Wait(ctx context.Context, off int64) error
 	Close() error
@@ -27,6 +29,7 @@ func (c *Container) logDir() string { return filepath.Join(c.dir, "logs") }
 
 // Log opens a view of a stream's log: `stdout` or `stderr`.
 func (c *Container) Log(stream string) (LogView, error) {
+	c.lend()
 	v, err := logs.Open(c.logDir(), logs.Stream(stream))
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read %s of container %s", stream, c.Meta().Name)
@@ -38,6 +41,14 @@ func (c *Container) Log(stream string) (LogView, error) {
 type follower struct {
 	*logs.View
 	c *Container
+}
+
+// Over reports whether the container has ended for good.
+func (f *follower) Over() bool {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	state := f.c.stateLocked()
+	return state == Gone || state.Ended()
 }
 
 // Wait returns when there is something behind off, or io.EOF when nothing more will come. A restart by policy is no end.
@@ -91,6 +102,7 @@ type LogLine struct {
 
 // Lines is the lines of both streams, oldest first. A line's text is valid until the next one.
 func (c *Container) Lines(ctx context.Context, o logs.LinesOptions) iter.Seq2[logs.Line, error] {
+	c.lend()
 	return logs.Lines(ctx, c.logDir(), o)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/containercloud/cc/object"
 	"github.com/containercloud/cc/runtime/boot"
 	"github.com/containercloud/cc/runtime/cgroup"
+	"github.com/containercloud/cc/runtime/keeper"
 )
 
 // part is a slot with what belongs to it: cgroup, network, namespaces.
@@ -18,6 +19,7 @@ type part struct {
 	name  string // of the cgroup
 	id    string // at the keeper, before it is a container's
 	slot  *boot.Slot
+	start uint64 // of its process, as keeper.StartTime
 	group *cgroup.Group
 	att   *vpc.Attachment
 	netns *os.File
@@ -63,7 +65,10 @@ func (m *Manager) newPart(ctx context.Context, key slotKey, o partOptions) (_ *p
 		}
 	}
 	// Held open, the end of the mounts is not in the way of the program's exit.
-	p.mntns, err = p.slot.MountNS()
+	if p.mntns, err = p.slot.MountNS(); err != nil {
+		return nil, err
+	}
+	p.start, err = keeper.StartTime(p.slot.PID())
 	return p, err
 }
 

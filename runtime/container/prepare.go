@@ -154,7 +154,7 @@ func (m *Manager) occupy(r *run, p *part) {
 	r.part, r.slot, r.group = p, p.slot, p.group
 	r.pidfd, r.mntns = p.slot.PidFD(), p.mntns
 	r.rec = runRecord{
-		Cgroup: p.name, PID: p.slot.PID(), UserNS: !p.key.host && m.host.ids.Size != 0,
+		Cgroup: p.name, PID: p.slot.PID(), Start: p.start, UserNS: !p.key.host && m.host.ids.Size != 0,
 		Attachment: p.att, Boot: m.host.boot,
 	}
 }

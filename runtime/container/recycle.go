@@ -52,18 +52,26 @@ var (
 	homeFiles = []string{specFile, statusFile, keeper.RecordName, "logs/stdout", "logs/stdout.idx", "logs/stderr", "logs/stderr.idx"}
 )
 
+// lend notes that somebody else may have a file of the container open from now on: its home is then nobody else's. A log that is
+// read is such a file, and so is every file of a container with a bind mount, which can pass descriptors to others through a socket.
+func (c *Container) lend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lent = true
+}
+
 // pristine says whether a container that goes leaves its home as it was; c.op is held, and nothing of it runs any more. The root
 // file system must be that of a home, seen by nobody but the container.
 func (c *Container) pristine() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fs := c.rootfs
-	return fs != nil && !fs.newest.IsZero() && !c.shown && !c.armed && c.body == nil && c.st.State == Exited && len(c.sessions) == 0
+	return fs != nil && !fs.newest.IsZero() && !c.lent && !c.armed && c.body == nil && c.st.State == Exited && len(c.sessions) == 0
 }
 
 // recycle makes a home of the directory of a deleted container, or throws it away.
-func (m *Manager) recycle(c *Container, dir string, fs *rootfs) {
-	h, err := m.blank(c, dir, fs)
+func (m *Manager) recycle(dir string, fs *rootfs) {
+	h, err := m.blank(dir, fs)
 	if err == nil && m.warm.giveBack(h) {
 		return
 	}
@@ -77,7 +85,7 @@ func (m *Manager) recycle(c *Container, dir string, fs *rootfs) {
 }
 
 // blank brings a used home back to how newHome made it. An error leaves dir where it was.
-func (m *Manager) blank(c *Container, dir string, fs *rootfs) (*home, error) {
+func (m *Manager) blank(dir string, fs *rootfs) (*home, error) {
 	newest, err := newestChange(filepath.Join(layerDir(dir), "upper"), filepath.Join(dir, "app"))
 	if err != nil {
 		return nil, err
@@ -85,10 +93,7 @@ func (m *Manager) blank(c *Container, dir string, fs *rootfs) (*home, error) {
 	if !newest.Equal(fs.newest) {
 		return nil, fault.New(fault.Busy, "it was changed")
 	}
-	c.saved.write.Lock() // whoever writes a record later sees that the container is gone
-	err = blankFiles(dir)
-	c.saved.write.Unlock()
-	if err != nil {
+	if err := blankFiles(dir); err != nil {
 		return nil, err
 	}
 	h := &home{dir: m.newHomeDir(), rootfs: fs}

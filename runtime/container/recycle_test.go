@@ -116,6 +116,22 @@ func TestRecycleNot(t *testing.T) {
 			exit(t, x)
 			return x
 		},
+		"its log being read": func(t *testing.T) *Container {
+			x := c.run(t, "x", nil, "echo", "secret")
+			v, err := x.Log("stdout")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { v.Close() })
+			exit(t, x)
+			return x
+		},
+		"with a bind mount": func(t *testing.T) *Container {
+			dir := t.TempDir()
+			x := c.run(t, "x", func(s *Spec) { s.Mounts = []Mount{{Target: "/tmp", Source: "bind:" + dir}} }, "true")
+			exit(t, x)
+			return x
+		},
 		"never started": func(t *testing.T) *Container {
 			x, err := c.Create(ctxFor(t), "x", 0, 0, func(s *Spec) error {
 				s.Image, s.Args = "bb", []string{"true"}
@@ -147,5 +163,32 @@ func TestRecycleNot(t *testing.T) {
 				t.Error("it was used again")
 			}
 		})
+	}
+}
+
+// A warm slot that somebody has killed is passed over.
+func TestKilledSlots(t *testing.T) {
+	c := newCloud(t)
+	exit(t, c.run(t, "first", nil, "true"))
+	c.settle(t)
+	c.warm.mu.Lock()
+	var pids []int
+	for _, s := range c.warm.slots {
+		for _, p := range s.ready {
+			pids = append(pids, p.slot.PID())
+		}
+	}
+	c.warm.mu.Unlock()
+	if len(pids) == 0 {
+		t.Fatal("there is no warm slot")
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "its end", func() bool { return unix.Kill(pid, 0) != nil })
+	}
+	if e := exit(t, c.run(t, "x", nil, "sh", "-c", "exit 3")); e.Code != 3 {
+		t.Errorf("%+v", e)
 	}
 }

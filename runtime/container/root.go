@@ -101,7 +101,7 @@ func (c *Container) Root() (*Root, error) {
 	v.idle = time.AfterFunc(rootIdle, func() { c.dropView(v) })
 	c.mu.Lock()
 	old := c.view
-	c.view, c.shown = v, true
+	c.view, c.lent = v, true
 	c.mu.Unlock()
 	old.drop()
 	return root, nil

@@ -230,7 +230,16 @@ func over(lower, layer *os.File, o boot.OverlayOptions) (*os.File, error) {
 		return nil, err
 	}
 	defer work.Close()
-	return boot.Overlay([]*os.File{lower}, upper, work, o)
+	mount, err := boot.Overlay([]*os.File{lower}, upper, work, o)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Statfs_t
+	if fd, err := rawFD(mount); err == nil && unix.Fstatfs(fd, &st) == nil && st.Flags&unix.ST_RDONLY != 0 {
+		mount.Close() // overlayfs makes one that can only be read when it can write nothing down
+		return nil, fault.New(fault.NoSpace, "no space for the root file system: the disk of the state directory is full")
+	}
+	return mount, nil
 }
 
 // rootOf is the container's root file system, mounted if it is not; c.op is held. An image that is another than that of the layer begins a

@@ -4,8 +4,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/containercloud/cc/runtime/keeper"
 )
 
 // saver does behind the callers' backs what follows a change: it writes the status record, watches a program that has
@@ -101,25 +99,6 @@ func (m *Manager) saveOpen(c *Container) *os.File {
 	return f
 }
 
-// startTime notes when the first process of a run began, by which it is told from another of the same number; off the start's path.
-func (c *Container) startTime() {
-	c.mu.Lock()
-	r := c.body
-	var pid int
-	if r != nil && r.rec.Start == 0 {
-		pid = r.rec.PID
-	}
-	c.mu.Unlock()
-	if pid == 0 {
-		return
-	}
-	if t, err := keeper.StartTime(pid); err == nil {
-		c.mu.Lock()
-		r.rec.Start = t
-		c.mu.Unlock()
-	}
-}
-
 // saveLoop is the saver's goroutine; it writes what is queued before it ends.
 func (m *Manager) saveLoop() {
 	s := &m.saver
@@ -153,7 +132,6 @@ func (m *Manager) saveLoop() {
 
 // follow does what is due for one container.
 func (m *Manager) follow(c *Container) {
-	c.startTime()
 	c.mu.Lock()
 	r, ended := c.body, c.saved.ended
 	alive := c.st.State.Alive()

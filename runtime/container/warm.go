@@ -126,11 +126,16 @@ func (w *warm) slot(k slotKey) *part {
 		return nil
 	}
 	now := time.Now()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	p, _ := w.slotShelf(k).take(w.most, now)
-	w.usedLocked(now)
-	return p
+	for {
+		w.mu.Lock()
+		p, _ := w.slotShelf(k).take(w.most, now)
+		w.usedLocked(now)
+		w.mu.Unlock()
+		if p == nil || alive(p.slot.PidFD()) == nil {
+			return p
+		}
+		w.m.closePart(p) // somebody has killed it
+	}
 }
 
 // home takes a directory: one with the root file system of the spec's image where there is one. When there is none it is

@@ -48,7 +48,12 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	if err := c.connect(ctx); err != nil {
+	err := c.connect(ctx)
+	for try := 0; fault.Is(err, fault.Again) && try < 3 && ctx.Err() == nil; try++ { // it was killed just now: the next one is ours
+		<-time.After(20 * time.Millisecond)
+		err = c.connect(ctx)
+	}
+	if err != nil {
 		c.stop()
 		c.exits.close()
 		return nil, err
@@ -92,7 +97,10 @@ func (c *Client) connect(ctx context.Context) error {
 	if err := c.settle(ctx, l); err != nil {
 		l.close()
 		if errors.Is(err, errLost) {
-			err = fault.New(fault.Again, "the keeper has ended: %s", lastWords(c.o.Run))
+			err = fault.New(fault.Again, "the keeper has ended")
+			if last := lastWords(c.o.Run); last != "" {
+				err = fault.New(fault.Again, "the keeper has ended: %s", last)
+			}
 		}
 		return fault.Wrap(err, "cannot talk to the keeper")
 	}
