@@ -73,6 +73,8 @@ type warm struct {
 	most int
 	wake chan struct{}
 
+	filling sync.Mutex // held while a part is made: what is drained has then none on the way
+
 	mu    sync.Mutex
 	slots map[slotKey]*shelf[*part]
 	homes map[string]*shelf[*home] // by image digest; "" is a bare directory
@@ -219,7 +221,10 @@ func (w *warm) fill() {
 		if job == nil {
 			return
 		}
-		if err := job(); err != nil {
+		w.filling.Lock()
+		err := job()
+		w.filling.Unlock()
+		if err != nil {
 			w.m.log.Debug("cannot make a warm part", "error", err)
 			return
 		}
@@ -346,6 +351,7 @@ func (m *Manager) DrainVPC(name string) {
 	w := m.warm
 	var parts []*part
 	var armed []*Container
+	w.filling.Lock()
 	w.mu.Lock()
 	for k, s := range w.slots {
 		if k.vpc == name {
@@ -357,6 +363,7 @@ func (m *Manager) DrainVPC(name string) {
 		armed = append(armed, c)
 	}
 	w.mu.Unlock()
+	w.filling.Unlock()
 	w.closeAll(parts, nil)
 	m.disarmThose(armed, func(c *Container) bool { return c.spec.VPC == name })
 	w.m.janitor.flush()
@@ -367,6 +374,7 @@ func (m *Manager) DrainImage(digest string) {
 	w := m.warm
 	var homes []*home
 	var armed []*Container
+	w.filling.Lock()
 	w.mu.Lock()
 	if s := w.homes[digest]; s != nil {
 		homes = s.trim(0)
@@ -376,6 +384,7 @@ func (m *Manager) DrainImage(digest string) {
 		armed = append(armed, c)
 	}
 	w.mu.Unlock()
+	w.filling.Unlock()
 	w.closeAll(nil, homes)
 	m.disarmThose(armed, func(c *Container) bool { return c.st.Digest == digest })
 	w.m.janitor.flush()
