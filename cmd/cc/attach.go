@@ -4,8 +4,10 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // attachment is cc in the foreground of a program in a container: its streams are cc's, cc's signals are
@@ -22,7 +24,7 @@ type attachment struct {
 	quit                  string                     // the message that ends the program
 	mortal                bool                       // the program ends with the daemon; the next one has another session of that number
 
-	unread sync.Once // the first stream that nobody reads any more ends the program
+	unread atomic.Bool // nobody reads a stream any more: the first of them ends the program
 }
 
 // waiter tells how a program ended, when its streams have.
@@ -79,6 +81,9 @@ func (a *attachment) run() (exitStatus, error) {
 	if !tty {
 		copies = append(copies, a.copy(a.stderr, c.err))
 	}
+	if fd := c.fds[1]; fd >= 0 && !c.tree.dry {
+		go a.watchReaders(fd)
+	}
 	if c.opt.on("interactive") {
 		if c.tree.dry {
 			a.input()
@@ -90,7 +95,7 @@ func (a *attachment) run() (exitStatus, error) {
 	switch {
 	case c.tree.dry:
 		return 0, nil
-	case is(err, syscall.EPIPE):
+	case a.unread.Load() || is(err, syscall.EPIPE):
 		return exitUnread, nil
 	case err != nil:
 		return 0, a.lost(err)
@@ -186,9 +191,29 @@ func (a *attachment) copy(name string, w io.Writer) *copying {
 			s.have, err = t.follow(name, f, 0, w)
 		}
 		if is(err, syscall.EPIPE) { // a program of this host would get SIGPIPE at its next write
-			a.unread.Do(func() { _ = a.tell(a.quit) })
+			a.abandon()
 		}
 		s.done <- err
 	}()
 	return s
+}
+
+// abandon ends the program because nobody reads what it prints.
+func (a *attachment) abandon() {
+	if a.unread.CompareAndSwap(false, true) {
+		_ = a.tell(a.quit)
+	}
+}
+
+// watchReaders abandons a program that prints nothing when the last reader of cc's output goes: a write would not find
+// that out. Asked for no events, poll(2) returns when a pipe has no reader (POLLERR), and never for a regular file.
+func (a *attachment) watchReaders(fd int) {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	err := retry(func() error {
+		_, err := unix.Poll(p, -1)
+		return err
+	})
+	if err == nil && p[0].Revents&unix.POLLERR != 0 {
+		a.abandon()
+	}
 }

@@ -203,6 +203,30 @@ func TestSignals(t *testing.T) {
 	m.empty()
 }
 
+// TestUnread: a program that prints nothing ends too when nobody reads its output any more.
+func TestUnread(t *testing.T) {
+	m := mountDouble(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := m.command("run", "--rm", "sh", "-c", "echo up; exec sleep 1000")
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if l, _ := bufio.NewReader(r).ReadString('\n'); l != "up\n" {
+		t.Errorf("%q", l)
+	}
+	_ = r.Close()
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != exitUnread {
+		t.Errorf("exit %d", got)
+	}
+	m.empty()
+}
+
 // TestTerminal gives cc a terminal and looks at it as a user does.
 func TestTerminal(t *testing.T) {
 	m := mountDouble(t)
