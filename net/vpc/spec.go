@@ -86,7 +86,7 @@ var special = []struct {
 func checkCIDR(p netip.Prefix) error {
 	switch {
 	case !p.Addr().Is4():
-		return fault.New(fault.Unsupported, "network %s is not IPv4", p).WithHint("IPv6 comes by the setting cidr6")
+		return fault.New(fault.Unsupported, "network %s is not IPv4", p).WithHint("IPv6 is not in this release")
 	case p != p.Masked():
 		return fault.New(fault.Invalid, "%s is an address in the network %s", p, p.Masked()).WithHint("write %s", p.Masked())
 	case p.Bits() > 30:
