@@ -81,6 +81,9 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%v changed the vpc to %+v", err, after)
 		}
 	}
+	if hint := fault.HintOf(w.Update(t.Context(), cidr("fd00::/64"))); hint != "IPv6 is not in this release" {
+		t.Errorf("IPv6: %q", hint)
+	}
 	for _, name := range []string{"nothing", "bar"} {
 		_, err := c.Attach(t.Context(), name, linktest.New(t).File, vpc.AttachOptions{})
 		if k := fault.KindOf(err); k != fault.NotFound && k != fault.AddrUnusable || fault.HintOf(err) == "" {
