@@ -54,13 +54,21 @@ var waitVerb = verb{
 
 // waitOne returns the exit code of a container that has ended, which it also prints.
 func (c *call) waitOne(dir, state, file string) (code string, err error) {
-	if err := c.tree.await(dir + file); err != nil {
+	var last lastExit
+	if state == "exited" && !c.tree.dry {
+		last = c.tree.openExit(dir)
+		defer last.close()
+	}
+	if err := c.tree.await(dir + file); err != nil && (!is(err, syscall.ENOENT) || last.text() == "") {
 		return "", c.tree.explain(err, "wait for "+dir)
 	}
 	if state != "exited" || c.tree.dry {
 		return "", nil
 	}
 	text, err := c.tree.read(dir + "/exit")
+	if is(err, syscall.ENOENT) && last.text() != "" {
+		text, err = last.text(), nil
+	}
 	if err != nil {
 		return "", err
 	}
@@ -83,4 +91,34 @@ func dropNotFound(errs []error) []error {
 		}
 	}
 	return rest
+}
+
+// lastExit is the exit file of a container, open: it says how the container ended also when --rm or a ttl has deleted it.
+type lastExit struct{ f File }
+
+// openExit opens it, which -x does not print: no line of a shell can do what text does.
+func (t *tree) openExit(dir string) lastExit {
+	f, err := bare(t.fs).Open(dir+"/exit", syscall.O_RDONLY)
+	if err != nil {
+		return lastExit{}
+	}
+	return lastExit{f}
+}
+
+// text reads the file as it is now: the first read gives what was in it when it was opened, a second one at the
+// beginning has it made anew.
+func (l lastExit) text() string {
+	if l.f == nil {
+		return ""
+	}
+	var buf [256]byte
+	_, _ = l.f.ReadAt(buf[:], 0)
+	n, _ := l.f.ReadAt(buf[:], 0)
+	return string(buf[:n])
+}
+
+func (l lastExit) close() {
+	if l.f != nil {
+		_ = l.f.Close()
+	}
 }
