@@ -202,6 +202,10 @@ func TestDeleteIsIdempotentAndAllOrNothing(t *testing.T) {
 	if code != exitConflict || !f.dirs["vpc/free"] || !strings.Contains(errs, "it is used by container/a") {
 		t.Errorf("vpc: code %d %s", code, errs)
 	}
+	code, out, errs := f.cc(t, "vpc", "delete", "--json", "none")
+	if want := "{\n  \"deleted\": [],\n  \"missing\": [\n    \"none\"\n  ],\n  \"v\": 1\n}\n"; code != 0 || out != want || errs != "" {
+		t.Errorf("vpc: code %d %q %q", code, out, errs)
+	}
 	if code, _, _ := f.cc(t, "vpc", "delete", "free", "none"); code != 0 || f.dirs["vpc/free"] {
 		t.Errorf("vpc: code %d", code)
 	}
@@ -328,6 +332,8 @@ func TestImageJobs(t *testing.T) {
 	}{
 		{"image load x.tar", 0, "app:1\nsha256:22\n", ""},
 		{"image gc", 0, "deleted 2 images, 4.0K bytes\n", ""},
+		{"rmi app:1 nosuch", 0, "", "cc: no image \"nosuch\"\n"},
+		{"rmi --json app:1 nosuch", 0, "{\n  \"deleted\": [\n    \"app:1\"\n  ],\n  \"missing\": [\n    \"nosuch\"\n  ],\n  \"v\": 1\n}\n", ""},
 		{"pull bad", exitFailed, "", "cc: cannot pull bad: nobody there\n"},
 		{"run --pull --image missing x", exitEngine, "", "cc: cannot pull missing: nobody there\n"},
 	} {

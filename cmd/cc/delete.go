@@ -55,13 +55,12 @@ func usedBy(c *call, dir string) (why, hint string) {
 // in use nothing is deleted.
 func (c *call) delete(noun string, inUse func(*call, string) (why, hint string), remove func(dir string) error) error {
 	var dirs []string
+	d := c.newDeletion(noun)
 	for _, arg := range c.args {
 		dir, err := c.object(noun, arg)
 		switch {
 		case is(err, syscall.ENOENT) && c.tree.alive():
-			if !c.opt.on("json") {
-				c.note("no %s %q", noun, arg)
-			}
+			d.lacks(arg)
 		case err != nil:
 			return err
 		case !contains(dirs, dir):
@@ -86,7 +85,36 @@ func (c *call) delete(noun string, inUse func(*call, string) (why, hint string),
 	for _, dir := range dirs {
 		if err := remove(dir); err != nil && !is(err, syscall.ENOENT) {
 			errs = append(errs, c.tree.explain(err, "delete "+dir))
+			continue
 		}
+		d.deleted = append(d.deleted, strings.TrimPrefix(dir, noun+"/"))
+	}
+	return d.answer(errs)
+}
+
+// deletion is what became of the names that were to be deleted.
+type deletion struct {
+	c                *call
+	noun             string
+	deleted, missing []string
+}
+
+func (c *call) newDeletion(noun string) *deletion {
+	return &deletion{c: c, noun: noun, deleted: []string{}, missing: []string{}}
+}
+
+// lacks notes a name that nothing has: it may be a slip.
+func (d *deletion) lacks(name string) {
+	d.missing = append(d.missing, name)
+	if !d.c.opt.on("json") {
+		d.c.note("no %s %q", d.noun, name)
+	}
+}
+
+// answer ends the verb: with --json it prints the names.
+func (d *deletion) answer(errs []error) error {
+	if d.c.opt.on("json") && !d.c.tree.dry {
+		errs = append(errs, writeJSON(d.c.out, map[string]any{"deleted": d.deleted, "missing": d.missing}))
 	}
 	return join(errs)
 }

@@ -114,6 +114,8 @@ func (f *fakeTree) verb(dir, line string) (string, error) {
 	switch {
 	case dir == "image/" && m.Verb == "pull":
 		return "", f.refuse(syscall.EHOSTDOWN, "host-down", "cannot pull "+m.Args[0]+": nobody there")
+	case dir == "image/" && m.Verb == "rm" && m.Args[0] == "nosuch":
+		return "", f.refuse(syscall.ENOENT, "not-found", `no image "nosuch" here`)
 	case dir == "image/" && m.Verb == "load":
 		return "app:1 sha256:11\n- sha256:22\n", nil
 	case dir == "image/" && m.Verb == "gc":

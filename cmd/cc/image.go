@@ -74,17 +74,22 @@ var imageTag = verb{
 
 var imageRemove = verb{
 	noun: "image", name: "rm", also: []string{"image delete", "rmi"}, args: "REF...", short: "take names away from images",
-	long: `Names that nothing has are as they should be. cc image gc takes the bytes of images without a name.`,
+	long: `Names that nothing has are noted and as they should be. cc image gc takes the bytes of images without a name.`,
 	min:  1, max: -1, objects: "image",
 	run: func(c *call) error {
 		var errs []error
+		d := c.newDeletion("image")
 		for _, ref := range c.args {
-			err := c.imageJob(words.Message{Verb: "rm", Args: []string{ref}})
-			if !is(err, syscall.ENOENT) {
+			switch err := c.imageJob(words.Message{Verb: "rm", Args: []string{ref}}); {
+			case is(err, syscall.ENOENT) && c.tree.alive():
+				d.lacks(ref)
+			case err != nil:
 				errs = append(errs, err)
+			default:
+				d.deleted = append(d.deleted, ref)
 			}
 		}
-		return join(errs)
+		return d.answer(errs)
 	},
 }
 
