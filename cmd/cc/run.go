@@ -67,6 +67,10 @@ func runContainer(c *call) error {
 	if err != nil {
 		return err
 	}
+	if policy, _ := m.Opt("restart"); c.opt.on("rm") && policy != "" && policy != "no" {
+		return usagef("--rm deletes the container at its end, and --restart %s starts it again", policy).
+			withHint("leave out one of them")
+	}
 	if c.opt.on("detach") {
 		return c.runDetached(m)
 	}
@@ -132,7 +136,7 @@ func (c *call) create(m words.Message, ask bool) (name, id string, err error) {
 			}
 		}
 		if err != nil {
-			return "", "", engineFailure(err)
+			return "", "", c.imageHint(m, engineFailure(err))
 		}
 	}
 	if name, _ = m.Opt("name"); !ask {
@@ -151,6 +155,21 @@ func (c *call) create(m words.Message, ask bool) (name, id string, err error) {
 func (c *call) missing(m words.Message, err error) (image string, ok bool) {
 	image, ok = m.Opt("image")
 	return image, ok && c.opt.on("pull") && is(err, syscall.ENOENT) && !c.tree.has("image/ref/"+image)
+}
+
+// imageHint tells who types docker's `run IMAGE CMD` where an image goes, when there is no program of its name.
+func (c *call) imageHint(m words.Message, err error) error {
+	f, ok := err.(*failure)
+	if _, given := m.Opt("image"); !ok || f.code != exitNoProgram || given || len(m.Cmd) == 0 || !c.imageName(m.Cmd[0]) {
+		return err
+	}
+	return f.withHint("the image is an option: --image %s", words.Join(m.Cmd))
+}
+
+// imageName reports whether a word is the name of an image, or can hardly be anything else.
+func (c *call) imageName(word string) bool {
+	return word == "builtin" || word == "host" || !strings.HasPrefix(word, "/") && !strings.HasPrefix(word, ".") &&
+		(strings.ContainsAny(word, ":@") || c.tree.has("image/ref/"+word))
 }
 
 // engineFailure gives a failed run or exec its exit code: the program is not there, cannot be executed, or

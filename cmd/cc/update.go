@@ -71,11 +71,12 @@ func (c *call) update(dir string, flags []flag, example string) error {
 	return c.change(dir, scalars, adds)
 }
 
-// change writes one setting to its file, and several through spec, which takes all or none.
+// change writes one setting to its file, and several through spec, which takes all or none and knows what was meant by
+// a setting that is not there.
 func (c *call) change(dir string, scalars []words.Opt, adds map[string][]string) error {
-	switch len(scalars) {
-	case 0:
-	case 1:
+	switch {
+	case len(scalars) == 0:
+	case len(scalars) == 1 && (c.tree.dry || c.tree.has(dir+"/"+scalars[0].Key)):
 		if err := c.tree.set(dir+"/"+scalars[0].Key, scalars[0].Value); err != nil {
 			return err
 		}
