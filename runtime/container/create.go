@@ -78,7 +78,7 @@ func (m *Manager) create(n New) (*Container, error) {
 	if n.Start {
 		m.beginSlot(c)
 	}
-	if err := m.settle(c); err != nil {
+	if err := m.settle(c, n.Start); err != nil {
 		m.dropEarly(c)
 		m.forget(c.meta.Name, c.id)
 		c.mu.Lock()
@@ -111,9 +111,9 @@ func (m *Manager) name(c *Container, now time.Time) error {
 }
 
 // settle gives the container a directory: one of those made in advance, with the record written into it before one rename
-// makes it a container's.
-func (m *Manager) settle(c *Container) error {
-	home, err := m.warm.home(c.spec)
+// makes it a container's. start: it runs at once.
+func (m *Manager) settle(c *Container, start bool) error {
+	home, err := m.warm.home(c.spec, start)
 	if err != nil {
 		return err
 	}

@@ -192,3 +192,21 @@ func TestKilledSlots(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// Thousands of containers that nobody starts must not hold descriptors.
+func TestWaitingHoldsNothing(t *testing.T) {
+	c := newCloud(t, func(p *place) { p.Warm = 1 })
+	exit(t, c.run(t, "first", nil, "true"))
+	c.settle(t)
+	before := len(openFiles(t))
+	for range 100 {
+		_, err := c.Create(ctxFor(t), "", 0, 0, func(s *Spec) error { s.Image = "bb"; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.settle(t)
+	}
+	if n := len(openFiles(t)); n > before+150 { // those of 4 armed ones, and warm parts
+		t.Errorf("%d descriptors for 100 containers that wait", n-before)
+	}
+}

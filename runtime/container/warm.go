@@ -141,12 +141,16 @@ func (w *warm) slot(k slotKey) *part {
 }
 
 // home takes a directory: one with the root file system of the spec's image where there is one. When there is none it is
-// furnished now, as a home that may come back (recycle.go).
-func (w *warm) home(s Spec) (*home, error) {
+// furnished now, as a home that may come back (recycle.go). A container that is neither started nor armed soon gets a bare one:
+// a mount costs two descriptors for as long as it waits.
+func (w *warm) home(s Spec, start bool) (*home, error) {
 	if w.most == 0 {
 		return w.m.newHome("")
 	}
-	digest := w.m.warmDigest(s)
+	digest := ""
+	if start || w.roomToArm() {
+		digest = w.m.warmDigest(s)
+	}
 	h := w.takeHome(digest)
 	switch {
 	case h == nil:
@@ -155,6 +159,13 @@ func (w *warm) home(s Spec) (*home, error) {
 		return h, w.m.furnishHome(h, digest)
 	}
 	return h, nil
+}
+
+// roomToArm reports whether one more container may be armed.
+func (w *warm) roomToArm() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.armed) < w.m.maxArmed()
 }
 
 func (w *warm) takeHome(digest string) *home {

@@ -97,7 +97,7 @@ func Main(args []string) int {
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, unix.SIGTERM)
 	debug.SetGCPercent(25)
-	runtime.GOMAXPROCS(8) // a thread that waits in the kernel keeps its processor until somebody takes it away
+	runtime.GOMAXPROCS(4) // a thread that waits in the kernel keeps its processor until somebody takes it away
 	k, err := restoreOrStart(args[1], args[2])
 	if err != nil {
 		return note("cannot start", err)
